@@ -1,0 +1,1 @@
+"""Crosscheck: a cross-platform determinism harness for learned image and video codecs."""

@@ -1,0 +1,114 @@
+"""`crosscheck train` and `crosscheck rd`: making codecs and measuring them."""
+# ruff: noqa: PLC0415
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from harness.cli.app import app, console
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.train import Progress as Step
+
+
+@app.command(
+    epilog="""Examples:
+
+- `crosscheck train fixtures/recipes/mbt2018-mean.toml --data photos --evaluate kodak`
+- interrupted? The same command resumes; finished rate points are kept."""
+)
+def train(
+    recipe: Annotated[Path, typer.Argument(help="TOML: family, widths, rate points.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder of training photographs, at least 256x256 each.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder that gets FAMILY/qN.safetensors.")
+    ] = Path("fixtures/codecs"),
+    evaluate: Annotated[
+        Path | None, typer.Option(help="Folder of pictures for the RD figures; never train on it.")
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Folder for resumable checkpoints.")] = Path(
+        "build/train"
+    ),
+    threads: Annotated[int, typer.Option(min=1, max=256)] = 2,
+    scale_steps: Annotated[
+        float, typer.Option(min=1e-6, help="Shorten or lengthen every point; for trials.")
+    ] = 1.0,
+) -> None:
+    """Train the codecs of a recipe and make everything that ships with them."""
+    import torch
+
+    from harness import ship
+    from harness import train as training
+    from harness.codecs.base import FAMILIES
+    from harness.pipeline import platform_runner
+    from harness.platforms.pool import Pool
+
+    if not data.is_dir():
+        raise UserError(f"no folder {data}: give photographs with --data")
+    torch.set_num_threads(threads)
+    plan = training.read_recipe(recipe)
+    log = out / plan.family / "train.log.jsonl"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left {task.fields[left]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        tasks = {
+            p.quality: bar.add_task(
+                f"q{p.quality}", total=max(1, int(p.steps * scale_steps)), left="?"
+            )
+            for p in plan.points
+        }
+
+        def report(step: "Step") -> None:
+            bar.update(
+                tasks[step.quality],
+                completed=step.step,
+                left=f"{step.seconds_left / 60:.0f} min",
+                description=f"q{step.quality} {step.bpp:.3f} bpp {step.psnr:.2f} dB",
+            )
+            with log.open("a", encoding="utf-8") as lines:
+                lines.write(
+                    json.dumps(
+                        {
+                            "quality": step.quality,
+                            "step": step.step,
+                            "loss": round(step.loss, 4),
+                            "bpp": round(step.bpp, 4),
+                            "psnr": round(step.psnr, 3),
+                        }
+                    )
+                    + "\n"
+                )
+
+        files = training.train(
+            plan,
+            FAMILIES[plan.family],
+            data,
+            out / plan.family,
+            work=work / plan.family,
+            report=report,
+            scale_steps=scale_steps,
+        )
+    with Pool() as pool:
+        for weights in files:
+            codec = ship.finalise(
+                weights,
+                calibrate_on=data,
+                evaluate_on=evaluate,
+                run=platform_runner(pool, "ort-cpu"),
+                report=typer.echo,
+            )
+            typer.echo(
+                f"{codec.name}: {codec.digest[:12]} {json.dumps(codec.provenance.get('rd', {}))}"
+            )

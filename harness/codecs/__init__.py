@@ -1,0 +1,1 @@
+"""Codecs: from CompressAI models to plain networks and integer tables."""

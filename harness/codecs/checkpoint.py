@@ -1,0 +1,265 @@
+"""From weights in a file to a `Codec`: checkpoints of any width, CompressAI's zoo, and the codecs that ship.
+
+Nothing here ever unpickles objects: safetensors, or torch files read weights-only.
+"""
+
+import json
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from harness import fixtures
+from harness.cdf import CdfTables, load_tables, scale_thresholds
+from harness.codecs.base import FAMILIES, MEDIAN_FRACTION_BITS, Codec, Family
+from harness.compressai_import import (
+    GDN,
+    CompressionModel,
+    get_scale_table,
+    load_pretrained,
+    model_urls,
+)
+from harness.errors import UserError
+from harness.network import F32, Abs, Convolution, Gdn, Layer, LeakyRelu, Network, Relu
+
+MAX_CHECKPOINT_BYTES = 2**31
+I32 = NDArray[np.int32]
+StateDict = Mapping[str, torch.Tensor]
+
+
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict from safetensors or a torch file (weights only); UserError says what is wrong with it."""
+    try:
+        if path.stat().st_size > MAX_CHECKPOINT_BYTES:
+            raise UserError(f"checkpoint {path} is larger than {MAX_CHECKPOINT_BYTES} bytes")
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"checkpoint {path} holds Python objects besides weights, which could run code: save its state_dict() alone"
+        ) from None
+    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UserError(f"cannot read checkpoint {path}: {str(error).splitlines()[0]}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(
+        isinstance(v, torch.Tensor) for v in loaded.values()
+    ):
+        raise UserError(f"checkpoint {path} is not a state dict of tensors")
+    return dict(load_pretrained(loaded))
+
+
+def download_pretrained(family: Family, quality: int) -> dict[str, torch.Tensor]:
+    """Weights from CompressAI's model zoo, read weights-only (the zoo's own loader unpickles)."""
+    urls = model_urls.get(family.zoo_name, {}).get("mse", {})
+    if quality not in urls:
+        raise UserError(
+            f"CompressAI's zoo has no {family.name} of quality {quality}; it has {sorted(urls)}"
+        )
+    try:
+        state = torch.hub.load_state_dict_from_url(
+            urls[quality], progress=False, weights_only=True, check_hash=True
+        )
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"cannot download {family.name} q{quality} from {urls[quality]} ({error}): fetch that file yourself and "
+            f"give it with --checkpoint FILE"
+        ) from error
+    return dict(load_pretrained(state))
+
+
+def infer_family(state: StateDict) -> Family:
+    """The family whose h_s has as many output channels as the tensors say; UserError if there is none."""
+    try:
+        m = state["g_a.6.weight"].shape[0]
+        ratio = state["h_s.4.weight"].shape[0] / m
+    except (KeyError, IndexError):
+        raise UserError(
+            f"this checkpoint is of another architecture; known: {', '.join(FAMILIES.names())}"
+        ) from None
+    for family in FAMILIES:
+        if len(family.h_s_outputs) == ratio:
+            return family
+    raise UserError(f"h_s has {ratio:g} outputs per latent channel; known families have 1 or 2")
+
+
+def build_model(family: Family, state: StateDict) -> CompressionModel:
+    """The model of `family` that these tensors fill exactly, in float32, with its width taken from them."""
+    try:
+        model = family.build(
+            int(state["g_a.0.weight"].shape[0]), int(state["g_a.6.weight"].shape[0])
+        )
+        wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
+        wrong = [f"{name} is missing" for name in wanted if name not in state]
+        wrong += [
+            f"{name} is {list(state[name].shape)}, not {list(shape)}"
+            for name, shape in wanted.items()
+            if name in state and state[name].shape != shape
+        ]
+    except (KeyError, IndexError) as error:
+        wrong = [f"{error} is missing"]
+    if wrong:
+        raise UserError(
+            f"this checkpoint is not a {family.name}: {wrong[0]} ({len(wrong)} such differences)"
+        )
+    weights = {name: state[name].float() for name in wanted}
+    # Not CompressAI's own method: that one insists on the CDF tables, which many checkpoints lack.
+    torch.nn.Module.load_state_dict(model, weights, strict=False)
+    return model.eval()
+
+
+def _medians(model: CompressionModel) -> torch.Tensor:
+    """Round the entropy bottleneck's medians, in place, to the fixed point that the specification gives them."""
+    quantiles = model.entropy_bottleneck.quantiles
+    fixed = torch.floor(quantiles.data[:, 0, 1].double() * 2**MEDIAN_FRACTION_BITS + 0.5).int()
+    quantiles.data[:, 0, 1] = fixed.double().div(2**MEDIAN_FRACTION_BITS).float()
+    return fixed
+
+
+def make_tables(model: CompressionModel, state: StateDict) -> dict[str, I32]:
+    """The integer tables of a codec: those of the checkpoint where it has them, else made once, here.
+
+    Keys: z.cdf z.length z.offset, y.cdf y.length y.offset, medians, scale_thresholds.
+    """
+    medians = _medians(model)
+    scale_table = torch.tensor(get_scale_table(), dtype=torch.float32)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.entropy_bottleneck.update(force=True)
+        model.gaussian_conditional.update_scale_table(scale_table, force=True)
+    arrays: dict[str, I32] = {}
+    for prefix, module in (("z", "entropy_bottleneck"), ("y", "gaussian_conditional")):
+        made = dict(getattr(model, module).named_buffers())
+        given = {
+            name: state.get(f"{module}.{name}")
+            for name in ("_quantized_cdf", "_cdf_length", "_offset")
+        }
+        complete = all(tensor is not None and tensor.numel() for tensor in given.values())
+        for key, name in (
+            ("cdf", "_quantized_cdf"),
+            ("length", "_cdf_length"),
+            ("offset", "_offset"),
+        ):
+            tensor = given[name] if complete else made[name]
+            arrays[f"{prefix}.{key}"] = np.asarray(tensor, np.int32)
+    given_table = state.get("gaussian_conditional.scale_table")
+    if given_table is not None and given_table.numel():
+        scale_table = given_table.float()
+    arrays["medians"] = medians.numpy().astype(np.int32)
+    arrays["scale_thresholds"] = scale_thresholds(scale_table.numpy())
+    return arrays
+
+
+def to_codec(
+    family: Family,
+    model: CompressionModel,
+    tables: Mapping[str, NDArray[np.generic]],
+    *,
+    quality: int,
+    provenance: Mapping[str, object],
+) -> Codec:
+    """Turn a model and its tables into the framework-free `Codec`."""
+    inputs = {"g_a": "x", "h_a": "y", "h_s": "z_hat", "g_s": "y_hat"}
+    outputs = {"g_a": ("y",), "h_a": ("z",), "h_s": family.h_s_outputs, "g_s": ("x_hat",)}
+    networks = {}
+    for name, tensor in inputs.items():
+        layers = [_layer(f"{name}.{i}", module) for i, module in enumerate(getattr(model, name))]
+        if name == "h_a" and family.h_a_takes_magnitudes:
+            layers.insert(0, Abs(name="h_a.abs"))
+        networks[name] = Network(
+            name=name, input=tensor, outputs=outputs[name], layers=tuple(layers)
+        )
+    return Codec(
+        family=family.name,
+        quality=quality,
+        networks=networks,
+        provenance=provenance,
+        z_tables=CdfTables.from_arrays(tables, "z"),
+        y_tables=CdfTables.from_arrays(tables, "y"),
+        medians=np.asarray(tables["medians"], np.int32),
+        scale_thresholds=np.asarray(tables["scale_thresholds"], np.int32),
+    )
+
+
+def _numpy(tensor: torch.Tensor) -> F32:
+    return np.ascontiguousarray(tensor.detach().float().numpy())
+
+
+def _layer(name: str, module: torch.nn.Module) -> Layer:
+    match type(module).__name__, module:
+        case "Conv2d", torch.nn.Conv2d() as m:
+            assert m.bias is not None
+            return Convolution(
+                name=name,
+                weight=_numpy(m.weight),
+                bias=_numpy(m.bias),
+                stride=m.stride[0],
+                padding=int(m.padding[0]),
+            )
+        case "ConvTranspose2d", torch.nn.ConvTranspose2d() as m:
+            assert m.bias is not None
+            return Convolution(
+                name=name,
+                weight=_numpy(m.weight.transpose(0, 1)),
+                bias=_numpy(m.bias),
+                stride=m.stride[0],
+                padding=int(m.padding[0]),
+                transposed=True,
+                output_padding=int(m.output_padding[0]),
+            )
+        case "ReLU", _:
+            return Relu(name=name)
+        case "LeakyReLU", torch.nn.LeakyReLU() as m:
+            return LeakyRelu(name=name, slope=m.negative_slope)
+        case "GDN", GDN() as m:
+            return Gdn(
+                name=name,
+                beta=_numpy(m.beta_reparam(m.beta)),
+                gamma=_numpy(m.gamma_reparam(m.gamma)),
+                inverse=bool(m.inverse),
+            )
+        case kind, _:
+            raise UserError(f"layer {name}: no rule for {kind}")
+
+
+def shipped() -> list[str]:
+    """Names (`family/qN`) of the codecs that ship."""
+    root = fixtures.root() / "codecs"
+    return sorted(f"{p.parent.name}/{p.stem}" for p in root.glob("*/q*.safetensors"))
+
+
+def load_shipped(name: str) -> Codec:
+    """A codec that ships, with its stored tables; nothing is regenerated. UserError if there is none or it is damaged."""
+    path = fixtures.root() / "codecs" / f"{name}.safetensors"
+    if not path.is_file():
+        raise UserError(f"no codec {name!r} ships; there are: {', '.join(shipped())}")
+    family = FAMILIES[path.parent.name]
+    provenance = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    state = read_checkpoint(path)
+    model = build_model(family, state)
+    tables = load_tables(path.with_suffix(".tables.npz")) | load_tables(
+        path.parent.parent / "gaussian.npz"
+    )
+    codec = to_codec(family, model, tables, quality=int(path.stem[1:]), provenance=provenance)
+    if codec.digest != provenance.get("digest"):
+        raise UserError(
+            f"codec {name}: its weights or tables do not match the digest in {path.with_suffix('.json').name}"
+        )
+    return codec
+
+
+def load_foreign(state: StateDict, *, family: Family | None, quality: int, origin: str) -> Codec:
+    """A codec from somebody else's weights; tables it lacks are made once and travel with whatever is exported."""
+    family = family or infer_family(state)
+    model = build_model(family, state)
+    return to_codec(
+        family, model, make_tables(model, state), quality=quality, provenance={"origin": origin}
+    )

@@ -1,0 +1,161 @@
+"""Bit-for-bit comparison of two traces. Knows nothing of models or platforms; has no tolerance."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from harness.trace import TensorRecord, Trace
+
+_HYPERPRIOR = ("z_symbols", "means_hat", "indexes", "y_symbols", "y_hat")
+
+# A scope says which tensors must be identical; every other one is counted and reported.
+SCOPES: Mapping[str, tuple[str, ...]] = {
+    "hyperprior": _HYPERPRIOR,
+    "decoder": (*_HYPERPRIOR, "picture"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """The first element of one tensor that differs, or the reason why the tensors are not comparable.
+
+    `kind` is "value", "dtype", "shape", "missing" (only expected) or "unexpected" (only actual).
+    """
+
+    tensor: str
+    kind: str
+    gated: bool
+    index: tuple[int, ...]
+    expected: str
+    actual: str
+    mismatched: int
+    values: int
+    identical_before: int
+
+    def __str__(self) -> str:
+        if self.kind != "value":
+            return f"{self.tensor}: expected {self.expected}, got {self.actual}"
+        return (
+            f"{self.tensor}[{', '.join(map(str, self.index))}]: expected {self.expected}, got {self.actual}"
+            f" ({self.mismatched} of {self.values} differ; {self.identical_before} earlier tensors identical)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorComparison:
+    values: int
+    bytes: int
+    mismatched: int
+    gated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Per tensor counts, the first difference in graph order, and the first one that the scope gates."""
+
+    tensors: Mapping[str, TensorComparison]
+    first: Divergence | None
+    first_gated: Divergence | None
+
+    @property
+    def compared_values(self) -> int:
+        return sum(tensor.values for tensor in self.tensors.values())
+
+
+def compare(expected: Trace, actual: Trace, gated: Collection[str]) -> Comparison:
+    """Compare every tensor of either trace; a gated name that neither has is itself a gated divergence."""
+    names = [tensor.name for tensor in expected.tensors]
+    names += [t.name for t in actual.tensors if t.name not in names]
+    names += [name for name in gated if name not in names]
+    left = {tensor.name: tensor for tensor in expected.tensors}
+    right = {tensor.name: tensor for tensor in actual.tensors}
+    tensors: dict[str, TensorComparison] = {}
+    divergences: list[Divergence] = []
+    for position, name in enumerate(names):
+        is_gated = name in gated
+        divergence = _diverges(
+            left.get(name),
+            right.get(name),
+            name,
+            gated=is_gated,
+            identical_before=position - len(divergences),
+        )
+        either = left.get(name) or right.get(name)
+        tensors[name] = TensorComparison(
+            values=either.values if either else 0,
+            bytes=len(either.data) if either else 0,
+            mismatched=divergence.mismatched if divergence else 0,
+            gated=is_gated,
+        )
+        if divergence is not None:
+            divergences.append(divergence)
+    return Comparison(
+        tensors=tensors,
+        first=divergences[0] if divergences else None,
+        first_gated=next((d for d in divergences if d.gated), None),
+    )
+
+
+def _diverges(
+    want: TensorRecord | None,
+    got: TensorRecord | None,
+    name: str,
+    *,
+    gated: bool,
+    identical_before: int,
+) -> Divergence | None:
+    def differs(kind: str, expected: str, actual: str, values: int) -> Divergence:
+        return Divergence(
+            tensor=name,
+            kind=kind,
+            gated=gated,
+            index=(),
+            expected=expected,
+            actual=actual,
+            mismatched=values,
+            values=values,
+            identical_before=identical_before,
+        )
+
+    if want is None:
+        return differs(
+            "missing" if got is None else "unexpected",
+            "no such tensor",
+            "no such tensor" if got is None else "a tensor",
+            got.values if got else 0,
+        )
+    if got is None:
+        return differs("missing", "a tensor", "no such tensor", want.values)
+    if want.dtype != got.dtype:
+        return differs("dtype", want.dtype, got.dtype, want.values)
+    if want.shape != got.shape:
+        return differs("shape", str(list(want.shape)), str(list(got.shape)), want.values)
+    if want.data == got.data:
+        return None
+    position, mismatched = _first_difference(want, got)
+    index = tuple(int(i) for i in np.unravel_index(position, want.shape))
+    return Divergence(
+        tensor=name,
+        kind="value",
+        gated=gated,
+        index=index,
+        expected=str(want.array().flat[position]),
+        actual=str(got.array().flat[position]),
+        mismatched=mismatched,
+        values=want.values,
+        identical_before=identical_before,
+    )
+
+
+# Many cells compare the same two records (P platforms make P records, P^2 pairs).
+@lru_cache(maxsize=1024)
+def _first_difference(want: TensorRecord, got: TensorRecord) -> tuple[int, int]:
+    """Position of the first differing element and the number of differing ones, by their bits.
+
+    Elements are compared as unsigned integers: 0.0 and -0.0 differ, a NaN equals itself.
+    """
+    bits = np.dtype(f"u{np.dtype(want.dtype).itemsize}")
+    different = np.frombuffer(want.data, bits) != np.frombuffer(got.data, bits)
+    return int(different.argmax()), int(different.sum())

@@ -1,0 +1,235 @@
+"""The two ends of a codec: encode pixels to a bitstream on one platform, decode it on another; traces of both.
+
+Everything outside the networks is exact by construction: integer arithmetic, single IEEE operations, table look-ups.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import coder
+from harness.bitstream import Bitstream, Header, check_specification, symbol_hash
+from harness.build import Build
+from harness.cdf import CdfTables, indexes_from_scales
+from harness.codecs.base import DOWNSAMPLING, MEDIAN_FRACTION_BITS
+from harness.errors import StreamError
+from harness.images import pad_to_multiple, to_pixels, to_tensor, unpad
+from harness.lowerings.base import Artifact
+from harness.trace import TensorRecord, Trace
+
+I32 = NDArray[np.int32]
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+Arrays = Mapping[str, NDArray[np.generic]]
+# Runs one artifact: (network name, artifact, feeds) to its outputs, wherever that is.
+Run = Callable[[str, Artifact, Arrays], Arrays]
+
+# Garbage after a desynchronisation reaches 2^31; real symbols are far below this.
+SYMBOL_LIMIT = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    bitstream: Bitstream
+    trace: Trace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """A decoder's trace; `problem` says which of the stream's own hashes failed, empty if none."""
+
+    trace: Trace
+    problem: str
+
+
+def encode(made: Build, pixels: U8, run: Run) -> Encoded:
+    """Encode an [H, W, 3] picture; the trace ends with the encoder's own reconstruction."""
+    codec = made.codec
+    height, width = pixels.shape[:2]
+    y = run("g_a", made.artifacts["g_a"], {"x": to_tensor(pad_to_multiple(pixels, DOWNSAMPLING))})[
+        "y"
+    ]
+    z = run("h_a", made.artifacts["h_a"], {"y": y})["z"]
+    medians = _medians(made)
+    z_symbols = _symbols(np.asarray(z, np.float32) - medians)
+    parameters = _entropy_parameters(made, z_symbols, run)
+    means = _float_means(made, parameters)
+    y_symbols = _symbols(np.asarray(y, np.float32) - means)
+    indexes = np.asarray(parameters["indexes"], np.int32)
+    header = Header(
+        codec=codec.family,
+        quality=codec.quality,
+        profile=made.profile,
+        specification=bytes.fromhex(made.specification),
+        tables=bytes.fromhex(codec.tables_digest),
+        height=height,
+        width=width,
+        y_shape=_shape(y_symbols),
+        z_shape=_shape(z_symbols),
+    )
+    bitstream = Bitstream(
+        header=header,
+        payload_z=_coded(z_symbols, _channel_indexes(z_symbols.shape), codec.z_tables),
+        payload_y=_coded(y_symbols, indexes, codec.y_tables),
+        z_hash=symbol_hash(z_symbols),
+        index_hash=symbol_hash(indexes),
+        y_hash=symbol_hash(y_symbols),
+    )
+    return Encoded(
+        bitstream=bitstream,
+        trace=_finish(made, z_symbols, parameters, y_symbols, (height, width), run),
+    )
+
+
+def decode(made: Build, bitstream: Bitstream, run: Run) -> Decoded:
+    """Decode a stream of exactly this build; StreamError if it is of another one or cannot be decoded at all.
+
+    A desynchronised stream still gives a trace and a picture: what a user would see.
+    """
+    codec, header = made.codec, bitstream.header
+    check_specification(
+        header,
+        codec=codec.family,
+        quality=codec.quality,
+        profile=made.profile,
+        specification=bytes.fromhex(made.specification),
+        tables=bytes.fromhex(codec.tables_digest),
+    )
+    _check_shapes(made, header)
+    z_symbols = _symbols_of(
+        bitstream.payload_z, _channel_indexes((1, *header.z_shape)), codec.z_tables
+    )
+    if symbol_hash(z_symbols) != bitstream.z_hash:
+        raise StreamError("the z symbols do not match the stream's hash: the stream is damaged")
+    parameters = _entropy_parameters(made, z_symbols, run)
+    indexes = np.asarray(parameters["indexes"], np.int32)
+    y_symbols = _symbols_of(bitstream.payload_y, indexes, codec.y_tables)
+    problem = ""
+    if symbol_hash(y_symbols) != bitstream.y_hash:
+        problem = "the y symbols do not match the stream's hash"
+    elif symbol_hash(indexes) != bitstream.index_hash:
+        problem = "the CDF indexes do not match the stream's hash"
+    trace = _finish(made, z_symbols, parameters, y_symbols, (header.height, header.width), run)
+    return Decoded(trace=trace, problem=problem)
+
+
+# The platforms of one run mostly code the same symbols with the same indexes: code those once.
+@lru_cache(maxsize=64)
+def _encode_once(symbols: TensorRecord, indexes: TensorRecord, tables: CdfTables) -> bytes:
+    return coder.encode(_int32(symbols), _int32(indexes), tables)
+
+
+@lru_cache(maxsize=64)
+def _decode_once(payload: bytes, indexes: TensorRecord, tables: CdfTables) -> I32:
+    symbols = coder.decode(payload, _int32(indexes), tables)
+    symbols.flags.writeable = False
+    return symbols
+
+
+def _int32(record: TensorRecord) -> I32:
+    return record.array().astype(np.int32, copy=False)
+
+
+def _coded(symbols: I32, indexes: I32, tables: CdfTables) -> bytes:
+    return _encode_once(
+        TensorRecord.of("symbols", symbols), TensorRecord.of("indexes", indexes), tables
+    )
+
+
+def _symbols_of(payload: bytes, indexes: I32, tables: CdfTables) -> I32:
+    return _decode_once(payload, TensorRecord.of("indexes", indexes), tables)
+
+
+def _shape(latent: I32) -> tuple[int, int, int]:
+    _, c, h, w = latent.shape
+    return c, h, w
+
+
+def _check_shapes(made: Build, header: Header) -> None:
+    """The latents' shapes follow from the picture's size and the codec; a stream may not claim others."""
+    rows, columns = (-(-n // DOWNSAMPLING) for n in (header.height, header.width))
+    z_shape = (made.codec.networks["h_s"].in_channels, rows, columns)
+    y_shape = (made.codec.networks["g_s"].in_channels, 4 * rows, 4 * columns)
+    if (header.y_shape, header.z_shape) != (y_shape, z_shape):
+        raise StreamError(
+            f"the stream claims latents {header.y_shape} and {header.z_shape} for a picture of "
+            f"{header.height}x{header.width}; {made.codec.name} makes {y_shape} and {z_shape}"
+        )
+
+
+def _channel_indexes(shape: tuple[int, ...]) -> I32:
+    """The entropy bottleneck has one table a channel."""
+    channels = np.arange(shape[1], dtype=np.int32)[None, :, None, None]
+    return np.ascontiguousarray(np.broadcast_to(channels, shape))
+
+
+def _medians(made: Build) -> F32:
+    """Exact in float32: 24 bits hold any median that 8 fraction bits describe."""
+    fixed = made.codec.medians.astype(np.float64)[None, :, None, None]
+    return np.ldexp(fixed, -MEDIAN_FRACTION_BITS).astype(np.float32)
+
+
+def _symbols(residual: F32) -> I32:
+    """Nearest integers, ties to even; NaN (a broken encoder) becomes 0."""
+    rounded = np.rint(np.nan_to_num(residual, nan=0.0, posinf=SYMBOL_LIMIT, neginf=-SYMBOL_LIMIT))
+    return np.clip(rounded, -SYMBOL_LIMIT, SYMBOL_LIMIT).astype(np.int32)
+
+
+def _entropy_parameters(made: Build, z_symbols: I32, run: Run) -> Arrays:
+    """scales_hat, means_hat (where the family has them) and indexes, in graph order."""
+    artifact = made.artifacts["h_s"]
+    if artifact.integer:
+        return run("h_s", artifact, {"z_symbols": z_symbols})
+    outputs = dict(run("h_s", artifact, {"z_hat": z_symbols.astype(np.float32) + _medians(made)}))
+    scales = np.asarray(outputs["scales_hat"], np.float32)
+    outputs["indexes"] = indexes_from_scales(scales, made.codec.scale_thresholds)
+    return outputs
+
+
+def _float_means(made: Build, parameters: Arrays) -> F32 | np.float32:
+    """The means as float32, exactly (fixed-point means have at most 16 bits)."""
+    if "means_hat" not in parameters:
+        return np.float32(0)
+    means = parameters["means_hat"]
+    if made.integer is None:
+        return np.asarray(means, np.float32)
+    return np.ldexp(means.astype(np.float64), -made.fraction_bits).astype(np.float32)
+
+
+def _y_hat(made: Build, parameters: Arrays, y_symbols: I32) -> NDArray[np.generic]:
+    """Symbol + mean: int32 with `fraction_bits` in an integer build, else one float32 addition."""
+    limit = 2 ** (30 - made.fraction_bits)
+    symbols = np.clip(y_symbols, -limit, limit)
+    if made.integer is None:
+        return symbols.astype(np.float32) + _float_means(made, parameters)
+    fixed = symbols << np.int32(made.fraction_bits)
+    if "means_hat" in parameters:
+        fixed += parameters["means_hat"].astype(np.int32, copy=False)
+    return fixed
+
+
+def _finish(
+    made: Build, z_symbols: I32, parameters: Arrays, y_symbols: I32, size: tuple[int, int], run: Run
+) -> Trace:
+    """Reconstruct, and record every tensor in graph order."""
+    y_hat = _y_hat(made, parameters, y_symbols)
+    feed = y_hat.astype(np.float32)
+    if made.integer is not None:
+        feed = np.ldexp(y_hat.astype(np.float64), -made.fraction_bits).astype(np.float32)
+    x_hat = np.asarray(run("g_s", made.artifacts["g_s"], {"y_hat": feed})["x_hat"], np.float32)
+    picture = unpad(to_pixels(x_hat), *size)
+    arrays = {
+        "z_symbols": z_symbols,
+        **parameters,
+        "y_symbols": y_symbols,
+        "y_hat": y_hat,
+        "x_hat": x_hat,
+        "picture": picture,
+    }
+    return Trace(
+        tensors=tuple(TensorRecord.of(name, array) for name, array in arrays.items()),
+        environment={},
+    )

@@ -1,0 +1,1 @@
+"""Lowerings: ONNX graphs that realise a network or its integer specification."""

@@ -1,0 +1,147 @@
+"""The contract of a lowering, the artifact it makes, and a small builder of ONNX graphs."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from harness.calibrate import Ranges
+from harness.network import Network
+from harness.quantize import IntegerNet
+from harness.registry import Registry
+
+OPSET = 19
+IR_VERSION = 9
+DOMAIN = "crosscheck"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """An ONNX file and what one must know to feed it.
+
+    `input` is the graph's input; `integer` says that it takes z symbols (int32) and itself yields `indexes`, rather
+    than float tensors. `specification` identifies the function that both ends must share.
+    """
+
+    network: str
+    lowering: str
+    onnx_model: bytes
+    input: str
+    outputs: tuple[str, ...]
+    integer: bool
+    specification: str
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.onnx_model).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a lowering may draw on; `integer` is there for integer precisions, `ranges` for the quantized controls."""
+
+    network: Network
+    ranges: Ranges | None = None
+    integer: IntegerNet | None = None
+
+
+class Lowering(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def summary(self) -> str:
+        """One line for people: what it is and where it is exact."""
+        ...
+
+    def lower(self, source: Source, *, taps: bool = False) -> Artifact:
+        """Make the graph; with `taps`, every layer's output becomes an output of the graph too."""
+        ...
+
+
+LOWERINGS: Registry[Lowering] = Registry("lowering", "harness.lowerings")
+
+# Which lowering a precision takes unless told otherwise; integer precisions take INTEGER.
+FLOAT, QDQ, INTEGER = "float32", "qdq", "mmi-u8u8"
+
+
+def default_lowering(precision: str) -> str:
+    if precision == "fp32":
+        return FLOAT
+    return QDQ if precision.endswith("-qdq") else INTEGER
+
+
+@dataclass
+class GraphBuilder:
+    """Collects nodes and initializers; every method returns the name of the tensor it makes."""
+
+    name: str
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    functions: list[onnx.FunctionProto] = field(default_factory=list)
+
+    def constant(self, name: str, array: NDArray[np.generic] | Sequence[int]) -> str:
+        """An initializer; a plain sequence becomes int64 (as shape operators want it)."""
+        values = array if isinstance(array, np.ndarray) else np.asarray(array, np.int64)
+        self.initializers.setdefault(
+            name, numpy_helper.from_array(np.ascontiguousarray(values), name)
+        )
+        return name
+
+    def node(
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        output: str,
+        *,
+        domain: str = "",
+        **attributes: int | float | Sequence[int],
+    ) -> str:
+        self.nodes.append(
+            helper.make_node(
+                operator, list(inputs), [output], output, None, domain, None, **attributes
+            )
+        )
+        return output
+
+    def model(
+        self,
+        *,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+        metadata: Mapping[str, str],
+    ) -> bytes:
+        """Assemble, check and serialise; equal content gives equal bytes."""
+        graph = helper.make_graph(
+            self.nodes, self.name, list(inputs), list(outputs), list(self.initializers.values())
+        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        if self.functions:
+            opsets.append(helper.make_opsetid(DOMAIN, 1))
+        model = helper.make_model(
+            graph,
+            functions=self.functions,
+            opset_imports=opsets,
+            producer_name=DOMAIN,
+            ir_version=IR_VERSION,
+        )
+        helper.set_model_props(model, dict(sorted(metadata.items())))
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def feature_map(
+    name: str, dtype: int, channels: int, height: str, width: str
+) -> onnx.ValueInfoProto:
+    """A [1, C, height, width] graph input or output whose spatial size is dynamic."""
+    return helper.make_tensor_value_info(name, dtype, [1, channels, height, width])
+
+
+FLOAT32 = TensorProto.FLOAT
+INT32 = TensorProto.INT32

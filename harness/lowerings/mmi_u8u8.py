@@ -1,0 +1,330 @@
+"""mmi-u8u8: the integer specification as u8 x u8 MatMulInteger, which no CPU saturates: exact everywhere.
+
+Activations are kept as rows [pixels, channels] of uint8. A (transposed) convolution gathers, for every output phase,
+the input rows under its taps (one `Gather` does padding, im2col and the pixel shuffle of the layer before) and
+multiplies them with that phase's weights. A transposed 5x5 convolution of stride 2 so costs 25 of 36 taps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from harness.errors import UserError
+from harness.lowerings.base import (
+    DOMAIN,
+    INT32,
+    INTEGER,
+    LOWERINGS,
+    Artifact,
+    GraphBuilder,
+    Source,
+    feature_map,
+)
+from harness.lowerings.requantize import requantize_function
+from harness.quantize import (
+    MEDIAN_FRACTION_BITS,
+    SIGMA_MAX,
+    SYMBOL_LIMIT,
+    IntegerLayer,
+    IntegerNet,
+    Requantization,
+)
+
+END = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatMulIntegerU8U8:
+    name: str = INTEGER
+    summary: str = "uint8 x uint8 MatMulInteger and int32 arithmetic; exact on any conforming runtime, with or without VNNI"
+
+    def lower(self, source: Source, *, taps: bool = False) -> Artifact:
+        net = source.integer
+        if net is None:
+            raise UserError(
+                f"lowering {self.name} of {source.network.name} needs an integer precision, such as w8a8"
+            )
+        for layer in net.layers:
+            if layer.input_high - layer.input_low > 255 or np.abs(layer.weight).max() > 127:  # noqa: PLR2004
+                raise UserError(
+                    f"lowering {self.name} carries at most 8 bits; {layer.name} of {net.precision} has more"
+                )
+        return Artifact(
+            network=net.name,
+            lowering=self.name,
+            onnx_model=_Lowered(net, taps=taps).build(),
+            input="z_symbols",
+            outputs=(*net.outputs, "indexes"),
+            integer=True,
+            specification=net.digest,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """The taps that reach one output phase of a (transposed) convolution: input offsets and kernel positions."""
+
+    offsets: tuple[tuple[int, int], ...]
+    taps: tuple[tuple[int, int], ...]
+
+
+def phases(layer: IntegerLayer) -> list[Phase]:
+    """Output pixel s*i + r takes input i + (r + p - u) / s wherever that is whole; s = 1 if not transposed."""
+    k, p = layer.weight.shape[2], layer.padding
+    if not layer.transposed:
+        if layer.stride != 1 or 2 * p != k - 1:
+            raise UserError(
+                f"layer {layer.name}: only stride 1 with same padding is lowered, not stride {layer.stride}"
+            )
+        grid = [(u, v) for u in range(k) for v in range(k)]
+        return [Phase(offsets=tuple((u - p, v - p) for u, v in grid), taps=tuple(grid))]
+    s = layer.stride
+    if layer.output_padding != s - k + 2 * p:
+        raise UserError(
+            f"layer {layer.name}: only transposed convolutions that enlarge by exactly {s} are lowered"
+        )
+    axis = {r: [(u, (r + p - u) // s) for u in range(k) if (r + p - u) % s == 0] for r in range(s)}
+    return [
+        Phase(
+            offsets=tuple((du, dv) for _, du in axis[r] for _, dv in axis[c]),
+            taps=tuple((u, v) for u, _ in axis[r] for v, _ in axis[c]),
+        )
+        for r in range(s)
+        for c in range(s)
+    ]
+
+
+class _Lowered:
+    """One graph in the making."""
+
+    def __init__(self, net: IntegerNet, *, taps: bool) -> None:
+        self.net = net
+        self.taps = taps
+        self.graph = GraphBuilder(
+            name=f"{net.name}_{net.precision}", functions=[requantize_function()]
+        )
+        self.observed: list[str] = []
+
+    def build(self) -> bytes:
+        graph, net = self.graph, self.net
+        rows, row_of = self._entry()
+        low = int(net.entry.low[0])
+        for layer in net.layers:
+            last = layer is net.layers[-1]
+            values, row_of = self._convolution(layer, rows, row_of, zero_point=-low)
+            values = self._requantize(layer.name, values, layer.requantize)
+            if layer.leaky is not None:
+                negative = self._requantize(f"{layer.name}.leaky", values, layer.leaky)
+                values = graph.node("Max", [values, negative], f"{layer.name}.rectified")
+            if not last:
+                low = int((layer.leaky or layer.requantize).low[0])
+                self._tap(layer.name, values, row_of)
+                rows = self._to_u8(layer.name, values, low)
+        outputs = self._outputs(values, row_of)
+        n, m = len(net.entry.bias), net.latent_channels
+        observed = [
+            helper.make_tensor_value_info(name, INT32, ["pixels", None]) for name in self.observed
+        ]
+        return graph.model(
+            inputs=[feature_map("z_symbols", INT32, n, "z_h", "z_w")],
+            outputs=[*observed, *(feature_map(name, INT32, m, "y_h", "y_w") for name in outputs)],
+            metadata={
+                "crosscheck.network": net.name,
+                "crosscheck.lowering": INTEGER,
+                "crosscheck.precision": net.precision,
+                "crosscheck.specification": net.digest,
+                "crosscheck.sigma_fraction_bits": str(net.sigma_fraction_bits),
+                "crosscheck.mean_fraction_bits": str(net.mean_fraction_bits),
+                "crosscheck.bounds": " ".join(
+                    f"{layer.name}:{int(layer.bounds.max())}" for layer in net.layers
+                ),
+            },
+        )
+
+    def _i32(self, name: str, values: NDArray[np.generic] | int) -> str:
+        return self.graph.constant(name, np.asarray(values, np.int32))
+
+    def _requantize(self, name: str, x: str, rule: Requantization) -> str:
+        constants = {
+            "bias": rule.bias,
+            "multiplier": rule.multiplier,
+            "divisor": np.int64(1) << rule.shift,
+            "low": rule.low,
+            "high": rule.high,
+        }
+        inputs = [self._i32(f"{name}.{key}", value) for key, value in constants.items()]
+        return self.graph.node("Requantize", [x, *inputs], f"{name}.requantized", domain=DOMAIN)
+
+    def _to_u8(self, name: str, values: str, low: int) -> str:
+        graph = self.graph
+        if low:
+            values = graph.node(
+                "Sub", [values, self._i32(f"{name}.low_end", low)], f"{name}.offset"
+            )
+        return graph.node("Cast", [values], f"{name}.u8", to=TensorProto.UINT8)
+
+    def _entry(self) -> tuple[str, str]:
+        """Z symbols to u8 rows [pixels, N], and the int32 map [H, W] from pixel to row (counted from 1)."""
+        graph, net = self.graph, self.net
+        shape = graph.node("Shape", ["z_symbols"], "z.size", start=2)
+        flat = graph.node(
+            "Reshape",
+            ["z_symbols", graph.constant("z.flat_shape", [len(net.entry.bias), -1])],
+            "z.flat",
+        )
+        rows = graph.node("Transpose", [flat], "z.rows", perm=[1, 0])
+        rows = graph.node("Max", [rows, self._i32("z.symbol_min", -SYMBOL_LIMIT)], "z.at_least")
+        rows = graph.node("Min", [rows, self._i32("z.symbol_max", SYMBOL_LIMIT)], "z.clamped")
+        rows = graph.node("Mul", [rows, self._i32("z.unit", 2**MEDIAN_FRACTION_BITS)], "z.scaled")
+        rows = self._requantize("z_q", rows, net.entry)
+        count = self._count("z", shape)
+        row_of = graph.node("Reshape", [count, shape], "z.row_of")
+        self._tap("z_q", rows, row_of)
+        return self._to_u8("z_q", rows, int(net.entry.low[0])), row_of
+
+    def _count(self, name: str, size: str) -> str:
+        """1, 2, .. height * width as int32, from the int64 pair (height, width)."""
+        graph = self.graph
+        one = graph.constant("one", np.asarray(1, np.int64))
+        sides = [
+            graph.node(
+                "Gather",
+                [size, graph.constant(f"axis_{axis}", np.asarray(axis, np.int64))],
+                f"{name}.{side}",
+            )
+            for axis, side in enumerate(("height", "width"))
+        ]
+        end = graph.node("Add", [graph.node("Mul", sides, f"{name}.pixels"), one], f"{name}.end")
+        return graph.node(
+            "Cast",
+            [graph.node("Range", [one, end, one], f"{name}.count64")],
+            f"{name}.count",
+            to=INT32,
+        )
+
+    def _convolution(
+        self, layer: IntegerLayer, rows: str, row_of: str, *, zero_point: int
+    ) -> tuple[str, str]:
+        """Accumulators int32 [pixels, out] in phase-major order, and the map from pixel to row of them."""
+        graph, name = self.graph, layer.name
+        padding_row = graph.constant(
+            f"{name}.pad", np.full((1, layer.weight.shape[1]), zero_point, np.uint8)
+        )
+        padded = graph.node("Concat", [padding_row, rows], f"{name}.rows", axis=0)
+        a_zero = graph.constant(f"{name}.a_zero", np.asarray(zero_point, np.uint8))
+        b_zero = graph.constant("b_zero", np.asarray(128, np.uint8))
+        plan = phases(layer)
+        columns = self._tap_columns(
+            name, row_of, sorted({offset for phase in plan for offset in phase.offsets})
+        )
+        products = []
+        for number, phase in enumerate(plan):
+            label = f"{name}.phase{number}" if len(plan) > 1 else name
+            index = graph.node(
+                "Concat", [columns[offset] for offset in phase.offsets], f"{label}.index", axis=1
+            )
+            patches = graph.node("Gather", [padded, index], f"{label}.gather", axis=0)
+            width = len(phase.taps) * layer.weight.shape[1]
+            patches = graph.node(
+                "Reshape",
+                [patches, graph.constant(f"shape_{width}", [-1, width])],
+                f"{label}.patches",
+            )
+            kernel = np.concatenate([layer.weight[:, :, u, v].T for u, v in phase.taps])
+            weight = graph.constant(f"{label}.weight", (kernel + 128).astype(np.uint8))
+            products.append(
+                graph.node("MatMulInteger", [patches, weight, a_zero, b_zero], f"{label}.acc")
+            )
+        if len(products) == 1:
+            return products[0], row_of
+        return graph.node("Concat", products, f"{name}.acc", axis=0), self._interleave(
+            layer, row_of
+        )
+
+    def _tap_columns(
+        self, name: str, row_of: str, offsets: list[tuple[int, int]]
+    ) -> dict[tuple[int, int], str]:
+        """For every input offset an int32 column [pixels, 1]: which row lies there (row 0 is the padding)."""
+        graph = self.graph
+        reach = max(abs(d) for offset in offsets for d in offset)
+        padded = graph.node(
+            "Pad", [row_of, graph.constant(f"pads_{reach}", [reach] * 4)], f"{name}.row_of_padded"
+        )
+        columns = {}
+        for du, dv in offsets:
+            starts = [reach + du, reach + dv]
+            ends = [du - reach or END, dv - reach or END]
+            label = f"{name}.tap_{du}_{dv}"
+            window = graph.node(
+                "Slice",
+                [
+                    padded,
+                    graph.constant(f"starts_{starts}", starts),
+                    graph.constant(f"ends_{ends}", ends),
+                ],
+                f"{label}.window",
+            )
+            columns[du, dv] = graph.node(
+                "Reshape", [window, graph.constant("shape_column", [-1, 1])], label
+            )
+        return columns
+
+    def _interleave(self, layer: IntegerLayer, row_of: str) -> str:
+        """Map of the enlarged picture: pixel (s i + r, s j + c) is row 1 + (s r + c) * pixels + (i * W + j)."""
+        graph, s, name = self.graph, layer.stride, layer.name
+        size = graph.node("Shape", [row_of], f"{name}.size")
+        grown = graph.node(
+            "Mul", [size, graph.constant(f"enlarge_{s}", [s, s])], f"{name}.out_size"
+        )
+        count = self._count(f"{name}.out", grown)
+        split = graph.node(
+            "Concat", [graph.constant(f"phases_{s}", [s, s]), size], f"{name}.split", axis=0
+        )
+        blocks = graph.node("Reshape", [count, split], f"{name}.blocks")
+        woven = graph.node("Transpose", [blocks], f"{name}.woven", perm=[2, 0, 3, 1])
+        return graph.node("Reshape", [woven, grown], f"{name}.row_of")
+
+    def _tap(self, name: str, values: str, row_of: str) -> None:
+        """Expose an activation as an output, rows in raster order."""
+        if self.taps:
+            flat = self.graph.node(
+                "Reshape", [row_of, self.graph.constant("shape_flat", [-1])], f"{name}.raster"
+            )
+            ordered = self.graph.node("Sub", [flat, self._i32("one_i32", 1)], f"{name}.raster0")
+            self.observed.append(self.graph.node("Gather", [values, ordered], name, axis=0))
+
+    def _outputs(self, values: str, row_of: str) -> tuple[str, ...]:
+        """The last layer's rows [pixels, channels] as [1, M, H, W] outputs; sigma also becomes the CDF index."""
+        graph, net = self.graph, self.net
+        if len(phases(net.layers[-1])) > 1:
+            raise UserError(
+                f"{net.name} ends in a transposed convolution, which lowering {INTEGER} does not unweave"
+            )
+        size = graph.node("Shape", [row_of], "y.size")
+        shape = graph.node(
+            "Concat",
+            [graph.constant("y.channels", [1, net.latent_channels]), size],
+            "y.shape",
+            axis=0,
+        )
+        plane = graph.node("Transpose", [values], "y.planes", perm=[1, 0])
+        parts = [f"{name}.planes" for name in net.outputs]
+        if len(parts) > 1:
+            graph.nodes.append(
+                helper.make_node(
+                    "Split", [plane], parts, name="y.split", axis=0, num_outputs=len(parts)
+                )
+            )
+        else:
+            parts = [plane]
+        for name, part in zip(net.outputs, parts, strict=True):
+            graph.node("Reshape", [part, shape], name)
+        levels = np.arange(SIGMA_MAX + 1, dtype=np.int64)
+        table = (levels[:, None] > net.thresholds[None, :]).sum(axis=1)
+        graph.node("Gather", [self._i32("index_table", table), "scales_hat"], "indexes")
+        return (*net.outputs, "indexes")
+
+
+LOWERINGS.register(MatMulIntegerU8U8())

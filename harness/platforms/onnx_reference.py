@@ -1,0 +1,51 @@
+"""The ONNX project's reference evaluator: a platform under test, never our golden; slow, so `h_s` only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import PlatformUnavailable
+from harness.platforms.base import PLATFORMS, Array, Engine, Feeds, PlatformSpec, Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxReferencePlatform(PlatformSpec):
+    def open(self) -> Engine:
+        try:
+            import onnx.reference  # noqa: F401
+        except ImportError as error:
+            raise PlatformUnavailable(self.name, str(error), "pip install onnx") from error
+        return OnnxReferenceEngine()
+
+
+class OnnxReferenceEngine:
+    def environment(self) -> Mapping[str, str]:
+        import onnx
+
+        return {
+            "runtime": f"onnx {onnx.__version__} ReferenceEvaluator",
+            "provider": "numpy",
+            "numpy": np.__version__,
+            "integer_kernel": "numpy int32 matmul",
+            "float_kernel": "onnx.reference",
+        }
+
+    def load(self, onnx_model: bytes) -> Session:
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        return OnnxReferenceSession(ReferenceEvaluator(onnx.load_model_from_string(onnx_model)))
+
+
+class OnnxReferenceSession:
+    def __init__(self, evaluator: object) -> None:
+        self._evaluator = evaluator
+
+    def run(self, feeds: Feeds) -> Mapping[str, Array]:
+        names = list(self._evaluator.output_names)  # type: ignore[attr-defined]
+        outputs = self._evaluator.run(None, dict(feeds))  # type: ignore[attr-defined]
+        return dict(zip(names, outputs, strict=True))
+
+
+PLATFORMS.register(OnnxReferencePlatform(name="onnx-reference", networks=frozenset({"h_s"})))

@@ -1,0 +1,208 @@
+"""Warm child processes, one a platform: state, thread pools, ISA caps, crashes and hangs do not leak between them."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from harness.errors import (
+    FellBack,
+    HarnessError,
+    PlatformCrashed,
+    PlatformTimedOut,
+    PlatformUnavailable,
+    Unsupported,
+)
+from harness.platforms import wire
+from harness.platforms.base import PLATFORMS, Platform
+from harness.trace import TensorRecord, Trace
+
+TIMEOUT_SECONDS = 300.0
+# One thread a child: the harness runs several children at once, and thread counts must not be a variable.
+SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class Child:
+    """A platform's process, started at first use and again after a crash. Safe to share between threads."""
+
+    def __init__(self, platform: Platform, timeout: float) -> None:
+        self._platform = platform
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._sent: set[str] = set()
+        self._environment: dict[str, str] = {}
+        self._unavailable: PlatformUnavailable | None = None
+        self.seconds = 0.0
+
+    def environment(self) -> Mapping[str, str]:
+        """What really runs there; raises PlatformUnavailable."""
+        with self._lock:
+            self._start()
+            return self._environment
+
+    def run(self, artifact: str, onnx_model: bytes, feeds: Sequence[TensorRecord]) -> Trace:
+        """Execute a graph, known by its sha256 `artifact`, on `feeds`."""
+        with self._lock:
+            self._start()
+            reply, tensors = self._ask(
+                artifact, b"" if artifact in self._sent else onnx_model, feeds
+            )
+            if reply.get("error") == "send artifact":
+                reply, tensors = self._ask(artifact, onnx_model, feeds)
+            self._raise_if_failed(reply)
+            self._sent.add(artifact)
+            return Trace(tensors=tensors, environment=self._environment)
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    stream.close()
+        if self._errors is not None:
+            self._errors.close()
+        self._process = self._errors = None
+        self._sent.clear()
+
+    def _start(self) -> None:
+        if self._unavailable is not None:
+            raise self._unavailable
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()
+        began = time.perf_counter()
+        environment = {**os.environ, **SINGLE_THREAD, **self._platform.variables}
+        # Run from a checkout, the package may not be installed: the child must find the same one.
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [
+                str(Path(__file__).resolve().parents[2]),
+                *filter(None, [os.environ.get("PYTHONPATH")]),
+            ]
+        )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.platforms.worker", self._platform.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+        )
+        reply, _ = self._reply()
+        if reply.get("error") == "unavailable":
+            self._unavailable = PlatformUnavailable(
+                self._platform.name, str(reply["message"]), str(reply["remedy"])
+            )
+            self.close()
+            raise self._unavailable
+        described = reply["environment"]
+        assert isinstance(described, dict)
+        variables = {f"variable {k}": v for k, v in self._platform.variables.items()}
+        self._environment = {"platform": self._platform.name, **described, **variables}
+        self.seconds += time.perf_counter() - began
+
+    def _ask(
+        self, artifact: str, onnx_model: bytes, feeds: Sequence[TensorRecord]
+    ) -> tuple[dict[str, object], tuple[TensorRecord, ...]]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            wire.send(self._process.stdin, {"artifact": artifact}, onnx_model, feeds)  # type: ignore[arg-type]
+        except BrokenPipeError:
+            raise self._died() from None
+        reply, tensors = self._reply()
+        seconds = reply.get("seconds", 0.0)
+        assert isinstance(seconds, float)
+        self.seconds += seconds
+        return reply, tensors
+
+    def _reply(self) -> tuple[dict[str, object], tuple[TensorRecord, ...]]:
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        timer = threading.Timer(self._timeout, expire)
+        timer.start()
+        try:
+            reply, _, tensors = wire.receive(process.stdout)  # type: ignore[arg-type]
+        except EOFError:
+            if expired.is_set():
+                self.close()
+                raise PlatformTimedOut(
+                    f"platform {self._platform.name} gave no answer for {self._timeout:.0f} s and was stopped"
+                ) from None
+            raise self._died() from None
+        finally:
+            timer.cancel()
+        return reply, tensors
+
+    def _died(self) -> HarnessError:
+        assert self._process is not None
+        assert self._errors is not None
+        code = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read()[-2000:].decode(errors="replace").strip().splitlines()
+        self.close()
+        return PlatformCrashed(
+            f"the process of platform {self._platform.name} ended with {code}: "
+            f"{lines[-1] if lines else 'it said nothing'}"
+        )
+
+    def _raise_if_failed(self, reply: Mapping[str, object]) -> None:
+        message = f"platform {self._platform.name}: {reply.get('message', '')}"
+        match reply.get("error"):
+            case None:
+                return
+            case "fell back":
+                raise FellBack(message)
+            case "unsupported":
+                raise Unsupported(message)
+            case _:
+                raise PlatformCrashed(message)
+
+
+class Pool:
+    """The children of one run; a context manager that leaves no process behind."""
+
+    def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._children: dict[str, Child] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        for child in self._children.values():
+            child.close()
+
+    def child(self, platform: str) -> Child:
+        """The process of a platform, by name."""
+        with self._lock:
+            if platform not in self._children:
+                self._children[platform] = Child(PLATFORMS[platform], self._timeout)
+            return self._children[platform]
+
+    @property
+    def seconds(self) -> float:
+        """Time spent inside platforms so far: imports, compilation and execution."""
+        return sum(child.seconds for child in self._children.values())

@@ -1,0 +1,369 @@
+"""From a float network and its ranges to an integer-only specification. What runs it comes later.
+
+The specification of a hyper-synthesis h_s is a function from integers (z symbols) to integers (sigma and means in
+fixed point, CDF indexes): weights, biases and accumulators are integers, every requantization is
+`floor((accumulator + bias) * multiplier / 2**shift + 1/2)` clamped (half up), and indexes come from comparisons with
+integer thresholds. `reference.py` executes it; nothing else defines it.
+
+Only + - * /, comparisons, floor and powers of two act on floats here, one element at a time: IEEE 754 gives those one
+result everywhere, so that the same codec and ranges quantize to the same integers on every machine (the digest of
+the result is stored with each shipped codec and checked).
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.calibrate import F64, ChannelRange, Ranges
+from harness.cdf import fixed_thresholds
+from harness.errors import UserError
+from harness.network import Convolution, LeakyRelu, Network, Relu
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+
+# z symbols are clamped to 16 bits and come in units of 2^-8, like the medians.
+SYMBOL_LIMIT = 2**15 - 1
+MEDIAN_FRACTION_BITS = 8
+# (accumulator + bias) * multiplier stays below this, so that adding the clamp's offset cannot leave int32.
+PRODUCT_LIMIT = 2**30
+MULTIPLIER_BITS = 8
+MAX_SHIFT = 29
+LEAKY_SHIFT = 12
+SIGMA_MAX = 2**16 - 1
+MEAN_MAX = 2**15 - 1
+# Head-room of the outputs over what calibration saw.
+OUTPUT_MARGIN = 1.5
+_PRECISION = re.compile(r"w(\d+)a(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """Bits of the weights, and of z and every hidden activation; `layer_weight_bits` overrides by layer name."""
+
+    name: str
+    weight_bits: int
+    activation_bits: int
+
+    @classmethod
+    def parse(cls, name: str) -> "Precision":
+        """`w8a8` and the like, 2 to 16 bits each.
+
+        >>> Precision.parse("w4a16").activation_bits
+        16
+        """
+        match = _PRECISION.fullmatch(name)
+        bits = [int(group) for group in match.groups()] if match else []
+        if not bits or not all(2 <= b <= 16 for b in bits):  # noqa: PLR2004 - the range of the specification
+            raise UserError(
+                f"no precision {name!r}: integer precisions are w2a2 to w16a16, such as w8a8"
+            )
+        return cls(name=name, weight_bits=bits[0], activation_bits=bits[1])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Requantization:
+    """clamp(floor((x + bias) * multiplier / 2**shift + 1/2), low, high), all int32 [C], shift >= 1."""
+
+    bias: I32
+    multiplier: I32
+    shift: I32
+    low: I32
+    high: I32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class IntegerLayer:
+    """An integer (transposed) convolution, its requantization, and an optional leaky rectifier.
+
+    `weight` int32 [out, in, k, k]. Inputs lie in [input_low, input_high]; real zero is 0, so padding pads 0.
+    `leaky`, where given, requantizes the requantized value r once more: the output is max(r, leaky(r)).
+    `bounds` int64 [out]: proven largest |accumulator + bias|.
+    """
+
+    name: str
+    weight: I32
+    stride: int
+    padding: int
+    transposed: bool
+    output_padding: int
+    input_low: int
+    input_high: int
+    requantize: Requantization
+    leaky: Requantization | None
+    bounds: I64
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerNet:
+    """The integer-only specification of one h_s.
+
+    z_q = entry(symbol * 2^8); then the layers; the last one gives sigma in [0, 65535] with `sigma_fraction_bits` and,
+    after it, means with `mean_fraction_bits`. indexes = number of `thresholds` (int64 [63]) below sigma.
+    """
+
+    name: str
+    precision: str
+    outputs: tuple[str, ...]
+    entry: Requantization
+    layers: tuple[IntegerLayer, ...]
+    sigma_fraction_bits: int
+    mean_fraction_bits: int
+    thresholds: I64
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.layers[-1].weight.shape[0]) // len(self.outputs)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over every integer of the specification."""
+        digest = hashlib.sha256()
+        _feed(digest, self)
+        return digest.hexdigest()
+
+
+def _feed(digest: "hashlib._Hash", value: object) -> None:
+    if isinstance(value, np.ndarray):
+        digest.update(
+            f"{list(value.shape)}".encode() + np.ascontiguousarray(value, "<i8").tobytes()
+        )
+    elif isinstance(value, (Requantization, IntegerLayer, IntegerNet)):
+        for field in fields(value):
+            digest.update(f"{field.name}:".encode())
+            _feed(digest, getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for item in value:
+            _feed(digest, item)
+    else:
+        digest.update(f"{value};".encode())
+
+
+def quantize(
+    network: Network, ranges: Ranges, precision: Precision, *, medians: I32, scale_thresholds: I32
+) -> IntegerNet:
+    """Post-training quantization of h_s.
+
+    Weights have one scale per output channel. Activations have one scale per channel: the scale of channel c is
+    folded into the next layer's weights, so the integer graph never sees it. Outputs land on powers of two.
+    `medians` int32 [N] in 2^-8, `scale_thresholds` int32 [64] (bits of the float32 scale table).
+    """
+    entry, scale = _entry(ranges[network.input], medians, precision.activation_bits)
+    input_low, input_high = (
+        -(2 ** (precision.activation_bits - 1)),
+        2 ** (precision.activation_bits - 1) - 1,
+    )
+    blocks = list(network.blocks())
+    layers: list[IntegerLayer] = []
+    output_bits = _output_fraction_bits(ranges[blocks[-1][0].name], len(network.outputs))
+    for number, (convolution, pointwise) in enumerate(blocks):
+        slope = _activation(convolution, pointwise)
+        if number < len(blocks) - 1:
+            low, high = _hidden_clamp(ranges[pointwise[-1].name], precision.activation_bits, slope)
+            wanted = _hidden_scale(ranges[pointwise[-1].name], low, high)
+            lows, highs = np.full(len(wanted), low), np.full(len(wanted), high)
+        else:
+            wanted, lows, highs = _output_grid(len(convolution.bias), network.outputs, output_bits)
+        layer, scale = _quantize_layer(
+            convolution,
+            scale,
+            wanted,
+            precision.weight_bits,
+            slope,
+            (input_low, input_high),
+            (lows, highs),
+            exact=number == len(blocks) - 1,
+        )
+        layers.append(layer)
+        if number < len(blocks) - 1:
+            input_low, input_high = low, high
+    return IntegerNet(
+        name=network.name,
+        precision=precision.name,
+        outputs=network.outputs,
+        entry=entry,
+        layers=tuple(layers),
+        sigma_fraction_bits=output_bits["scales_hat"],
+        mean_fraction_bits=output_bits["means_hat"],
+        thresholds=fixed_thresholds(scale_thresholds, output_bits["scales_hat"]),
+    )
+
+
+def _i32(values: NDArray[np.generic] | int, like: NDArray[np.generic] | None = None) -> I32:
+    array = np.asarray(values)
+    return np.ascontiguousarray(
+        np.broadcast_to(array, like.shape) if like is not None else array
+    ).astype(np.int32)
+
+
+def _entry(z: ChannelRange, medians: I32, bits: int) -> tuple[Requantization, F64]:
+    """z_hat in `bits` bits, with as many fraction bits per channel (at most 7) as its range leaves."""
+    high = 2 ** (bits - 1) - 1
+    reach = np.maximum(np.maximum(np.abs(z.low), np.abs(z.high)), 1e-3) * 1.25
+    fraction = np.clip(np.floor(_log2_floor(high / reach)), -8, MEDIAN_FRACTION_BITS - 1).astype(
+        np.int64
+    )
+    shift = MEDIAN_FRACTION_BITS - fraction
+    entry = Requantization(
+        bias=_i32(medians),
+        multiplier=_i32(1, medians),
+        shift=_i32(shift),
+        low=_i32(-high - 1, medians),
+        high=_i32(high, medians),
+    )
+    return entry, np.ldexp(1.0, -fraction)
+
+
+def _log2_floor(x: F64) -> I64:
+    """floor(log2(x)), exactly, for x > 0 (`log2` itself may round up across a power of two)."""
+    return np.frexp(x)[1].astype(np.int64) - 1
+
+
+def _activation(convolution: Convolution, pointwise: tuple[object, ...]) -> float:
+    """Slope of the negative side: 0 for ReLU, s for LeakyReLU, 1 for none."""
+    match pointwise:
+        case ():
+            return 1.0
+        case (Relu(),):
+            return 0.0
+        case (LeakyRelu() as layer,):
+            return layer.slope
+        case _:
+            kinds = [type(layer).__name__ for layer in pointwise]
+            raise UserError(
+                f"layer {convolution.name}: no integer rule for {' + '.join(kinds)} behind it"
+            )
+
+
+def _hidden_clamp(r: ChannelRange, bits: int, slope: float) -> tuple[int, int]:
+    """The [low, high] of 2^bits values that wastes least over the channels; ReLU needs no negative side."""
+    if slope == 0.0:
+        return 0, 2**bits - 1
+    candidates = sorted({-((2**bits) * share // 64) for share in range(33)}, reverse=True)
+    costs = [math.fsum(_hidden_scale(r, low, low + 2**bits - 1) ** 2) for low in candidates]
+    low = candidates[costs.index(min(costs))]
+    return low, low + 2**bits - 1
+
+
+def _hidden_scale(r: ChannelRange, low: int, high: int) -> F64:
+    """Real value of one step, per channel, so that the calibrated range just fits [low, high]."""
+    positive = np.maximum(r.high, 0.0) / high
+    negative = np.maximum(-r.low, 0.0) / -low if low else np.where(r.low < 0, np.inf, 0.0)
+    return np.maximum(np.maximum(positive, negative), 1e-6)
+
+
+def _output_fraction_bits(r: ChannelRange, outputs: int) -> dict[str, int]:
+    """Fraction bits of sigma (unsigned 16 bits) and of the means (signed 16 bits) with head-room."""
+    share = len(r.high) // outputs
+    sigma = max(float(r.high[:share].max()), 0.25) * OUTPUT_MARGIN
+    bits = {"scales_hat": min(12, int(_log2_floor(np.asarray(SIGMA_MAX / sigma)))), "means_hat": 0}
+    if outputs > 1:
+        mean = (
+            max(float(np.abs(r.high[share:]).max()), float(np.abs(r.low[share:]).max()), 0.25)
+            * OUTPUT_MARGIN
+        )
+        bits["means_hat"] = min(8, int(_log2_floor(np.asarray(MEAN_MAX / mean))))
+    return bits
+
+
+def _output_grid(
+    channels: int, outputs: tuple[str, ...], bits: Mapping[str, int]
+) -> tuple[F64, I64, I64]:
+    share = channels // len(outputs)
+    limits = {"scales_hat": (0, SIGMA_MAX), "means_hat": (-MEAN_MAX, MEAN_MAX)}
+    wanted = np.repeat([math.ldexp(1.0, -bits[name]) for name in outputs], share)
+    lows = np.repeat([limits[name][0] for name in outputs], share)
+    highs = np.repeat([limits[name][1] for name in outputs], share)
+    return wanted, lows.astype(np.int64), highs.astype(np.int64)
+
+
+def _quantize_layer(
+    convolution: Convolution,
+    in_scale: F64,
+    wanted: F64,
+    weight_bits: int,
+    slope: float,
+    input_range: tuple[int, int],
+    clamp: tuple[NDArray[np.int64], NDArray[np.int64]],
+    *,
+    exact: bool,
+) -> tuple[IntegerLayer, F64]:
+    """One layer and the real scale of its outputs; `exact` outputs land on `wanted` precisely, others just above."""
+    folded = convolution.weight.astype(np.float64) * in_scale[None, :, None, None]
+    bias = convolution.bias.astype(np.float64)
+    levels = 2 ** (weight_bits - 1) - 1
+    largest = np.abs(folded).reshape(len(folded), -1).max(axis=1)
+    # A dead channel has tiny weights beside a real bias: keep its bias representable.
+    step = np.maximum(np.maximum(largest / levels, np.abs(bias) / 2**20), 2.0**-40)
+    reach = max(-input_range[0], input_range[1])
+    rough = (
+        np.floor(np.abs(folded).reshape(len(folded), -1) / step[:, None] + 1).sum(axis=1) * reach
+        + 2**21
+    )
+    multiplier_bits = int(min(MULTIPLIER_BITS, _log2_floor(PRODUCT_LIMIT / rough).min() - 1))
+    if multiplier_bits < 0:
+        worst = int(rough.argmax())
+        raise UserError(
+            f"layer {convolution.name}, channel {worst}: its accumulator may reach {int(rough[worst])}, "
+            f"more than the {PRODUCT_LIMIT} of an int32 requantization; use fewer bits"
+        )
+    ratio = step / wanted
+    shift = np.clip(multiplier_bits - 1 - _log2_floor(ratio), 1, MAX_SHIFT)
+    scaled = ratio * np.ldexp(1.0, shift)
+    multiplier = np.maximum(np.ceil(scaled) if exact else np.floor(scaled), 1).astype(np.int64)
+    if exact:
+        step = wanted * multiplier / np.ldexp(1.0, shift)
+    weight = np.floor(folded / step[:, None, None, None] + 0.5).astype(np.int64)
+    weight = np.clip(weight, -levels, levels)
+    bias_int = np.floor(bias / step + 0.5).astype(np.int64)
+    bounds = np.abs(weight).reshape(len(weight), -1).sum(axis=1) * reach + np.abs(bias_int)
+    products = bounds * multiplier
+    if products.max() >= PRODUCT_LIMIT:
+        worst = int(products.argmax())
+        raise UserError(
+            f"layer {convolution.name}, channel {worst}: (accumulator + bias) * multiplier may reach "
+            f"{int(products[worst])}, not below {PRODUCT_LIMIT}; use fewer bits"
+        )
+    lows, highs = clamp
+    leaky = None
+    if slope not in {0.0, 1.0}:
+        numerator = math.floor(slope * 2**LEAKY_SHIFT + 0.5)
+        leaky = Requantization(
+            bias=_i32(0, lows),
+            multiplier=_i32(numerator, lows),
+            shift=_i32(LEAKY_SHIFT, lows),
+            low=_i32(lows),
+            high=_i32(highs),
+        )
+        lows = -(
+            (-lows + 1) * 2**LEAKY_SHIFT // numerator + 1
+        )  # leaky() of this is below the real clamp
+    # A clamp beyond what the accumulator can reach would only widen the intermediate: tighten it.
+    reachable = products // 2**shift + 1
+    requantize = Requantization(
+        bias=_i32(bias_int),
+        multiplier=_i32(multiplier),
+        shift=_i32(shift),
+        low=_i32(np.maximum(lows, -reachable)),
+        high=_i32(highs),
+    )
+    layer = IntegerLayer(
+        name=convolution.name,
+        weight=_i32(weight),
+        stride=convolution.stride,
+        padding=convolution.padding,
+        transposed=convolution.transposed,
+        output_padding=convolution.output_padding,
+        input_low=input_range[0],
+        input_high=input_range[1],
+        requantize=requantize,
+        leaky=leaky,
+        bounds=bounds,
+    )
+    return layer, step * np.ldexp(1.0, shift) / multiplier

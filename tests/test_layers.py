@@ -1,0 +1,166 @@
+"""The import graph is the data flow. `MAY_IMPORT` is the architecture; a new module fails until it is placed."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import harness
+
+ROOT = Path(harness.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+# Module or package of `harness` -> what it may import of `harness` besides itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    # Ground: knows nothing of the rest.
+    "errors": set(),
+    "fixtures": set(),
+    "compressai_import": set(),
+    "registry": {"errors"},
+    "case": {"errors"},
+    "trace": {"errors"},
+    "images": {"errors"},
+    "network": {"errors"},
+    # Tables, coder, container: integers only.
+    "cdf": {"errors", "trace"},
+    "coder": {"cdf", "compressai_import", "errors"},
+    "bitstream": {"errors", "trace"},
+    # Codec -> calibrate -> quantize -> lower.
+    "codecs": {"cdf", "compressai_import", "errors", "fixtures", "network", "registry"},
+    "calibrate": {"errors", "network"},
+    "quantize": {"calibrate", "cdf", "errors", "network"},
+    "reference": {"quantize"},
+    "lowerings": {"calibrate", "errors", "network", "quantize", "registry"},
+    "build": {"calibrate", "cdf", "codecs", "errors", "lowerings", "quantize"},
+    # Platforms: ONNX bytes and feeds in, traces out.
+    "graph_node": {"errors"},
+    "onnx_shapes": {"errors", "graph_node"},
+    "interpreter": {"errors", "graph_node"},
+    "dsp": {"errors", "graph_node", "interpreter", "onnx_shapes"},
+    "torch_ops": {"errors", "graph_node", "interpreter", "onnx_shapes"},
+    "platforms": {"dsp", "errors", "interpreter", "registry", "torch_ops", "trace"},
+    # Both ends; who runs the networks is an argument.
+    "endpoints": {
+        "bitstream", "build", "cdf", "codecs", "coder", "errors", "images", "lowerings", "trace",
+    },
+    # Compare -> verdict -> report.
+    "compare": {"trace"},
+    "verdict": {"case", "compare"},
+    "results": {"case", "verdict"},
+    "report": {"case", "compare", "errors", "results", "verdict"},
+    "suite": {"case", "compare", "errors", "fixtures", "lowerings", "verdict"},
+    # What the self-test is made of.
+    "mutants": {"case", "trace"},
+    "specimens": {"case", "cdf", "codecs", "network", "quantize"},
+    # These see wide.
+    "train": {"compressai_import", "errors"},
+    "library": {"build", "calibrate", "case", "codecs", "errors", "fixtures", "images"},
+    "ship": {"build", "cdf", "codecs", "endpoints", "errors", "images", "library"},
+    "pipeline": {
+        "bitstream", "build", "case", "compare", "endpoints", "errors", "images", "lowerings",
+        "platforms", "results", "suite", "trace", "verdict",
+    },
+    "selftest": {
+        "bitstream", "build", "calibrate", "case", "cdf", "compare", "endpoints", "errors",
+        "fixtures", "lowerings", "mutants", "pipeline", "platforms", "reference", "results",
+        "specimens", "trace", "verdict",
+    },
+    "cli": {
+        "bitstream", "build", "codecs", "endpoints", "errors", "images", "library", "pipeline",
+        "platforms", "report", "results", "selftest", "ship", "suite", "train", "verdict",
+    },
+}  # fmt: skip
+SEE_WIDE = {"pipeline", "selftest", "library", "ship", "cli"}
+
+
+def layer(path: Path) -> str:
+    """`harness/platforms/ort.py` is of layer platforms, `harness/case.py` of layer case."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(source: str) -> set[str]:
+    """The layers of `harness` that a source imports, wherever it does."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("harness.")}
+    return found
+
+
+def violations(of: str, source: str) -> set[str]:
+    return imported(source) - MAY_IMPORT[of] - {of}
+
+
+def reachable(start: str) -> set[str]:
+    """All that a layer may come to know, through others too."""
+    seen: set[str] = set()
+    todo = {start}
+    while todo:
+        seen |= todo
+        todo = set().union(*(MAY_IMPORT[name] for name in todo)) - seen
+    return seen - {start}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
+    if path == ROOT / "__init__.py":
+        assert imported(path.read_text(encoding="utf-8")) == set()
+        return
+    assert layer(path) in MAY_IMPORT, f"place {path.name} in MAY_IMPORT: what may it import?"
+    assert violations(layer(path), path.read_text(encoding="utf-8")) == set()
+
+
+def test_every_layer_exists() -> None:
+    assert set(MAY_IMPORT) == {layer(path) for path in MODULES} - {"__init__"}
+
+
+def test_every_permission_is_to_a_layer() -> None:
+    assert set().union(*MAY_IMPORT.values()) <= set(MAY_IMPORT)
+
+
+def test_layers_form_no_cycle() -> None:
+    assert [name for name in MAY_IMPORT if name in set().union(*map(reachable, MAY_IMPORT[name]))] == []
+
+
+def test_a_platform_never_sees_a_model() -> None:
+    assert reachable("platforms").isdisjoint({"codecs", "quantize", "lowerings", "calibrate", "network", "build"})
+
+
+def test_the_comparison_never_sees_a_platform() -> None:
+    for name in ("compare", "verdict", "results", "report"):
+        assert reachable(name).isdisjoint({"platforms", "lowerings", "codecs", "quantize"})
+
+
+def test_the_specification_needs_no_lowering() -> None:
+    assert reachable("reference").isdisjoint({"lowerings", "platforms"})
+
+
+def test_nothing_imports_the_command_line() -> None:
+    assert [name for name, allowed in MAY_IMPORT.items() if "cli" in allowed] == []
+
+
+def test_only_a_few_see_both_models_and_platforms() -> None:
+    models, runners = {"codecs", "quantize", "lowerings"}, {"platforms"}
+    both = {n for n in MAY_IMPORT if reachable(n) & models and reachable(n) & runners}
+    assert both <= SEE_WIDE
+
+
+@pytest.mark.parametrize(
+    ("of", "planted"),
+    [
+        ("platforms", "from harness.codecs.base import Codec"),
+        ("platforms", "import harness.quantize as q"),
+        ("platforms", "def late() -> None:\n    from harness import lowerings"),
+        ("compare", "from harness.platforms.pool import Pool"),
+        ("reference", "import numpy, harness.lowerings.base"),
+        ("pipeline", "from harness.cli import main"),
+    ],
+)
+def test_a_planted_import_is_seen(of: str, planted: str) -> None:
+    assert len(violations(of, planted)) == 1
