@@ -12,19 +12,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import numpy as np
-
 from harness import endpoints, fixtures, reference, specimens
 from harness.bitstream import pack, unpack
 from harness.build import Build, build
 from harness.calibrate import Ranges, observe
 from harness.case import Case
-from harness.cdf import CdfTables
 from harness.compare import compare
 from harness.endpoints import Encoded
 from harness.errors import PlatformUnavailable, StreamError, UserError
-from harness.lowerings.base import INTEGER, LOWERINGS, Artifact, Source
-from harness.mutants import MUTANTS, flip, flip_bit, swap_tensors
+from harness.lowerings.base import INTEGER, LOWERINGS, Source
+from harness.mutants import (
+    MUTANTS,
+    damaged_streams,
+    flip,
+    flip_bit,
+    one_index_off,
+    other_codecs,
+    other_tables,
+    swap_tensors,
+)
 from harness.pipeline import OUTCOMES, gated_tensors, platform_runner
 from harness.platforms.pool import Pool
 from harness.results import Kernels, Run
@@ -239,19 +245,19 @@ def stream_verdicts(base: Base) -> Iterator[Verdict]:
     stream = pack(base.sent.bitstream)
     yield _unchanged(base, stream)
     for kind, decoders in (
-        ("regenerated-table", _other_tables(base)),
-        ("other-specification", _other_codecs(base)),
+        ("regenerated-table", other_tables(base.made, base.ranges)),
+        ("other-specification", other_codecs(base.made, base.ranges)),
     ):
         for mutant, (made, name) in decoders.items():
             yield refused(_case(kind, mutant, name), made, stream, base.run, name)
-    for mutant, (data, name) in _damaged(base, stream).items():
+    for mutant, (data, name) in damaged_streams(base.sent.bitstream).items():
         yield refused(
             _case("damaged-stream", mutant, name.replace(" ", "-")), base.made, data, base.run, name
         )
     # Bytes that every CRC approves of: only the hashes of the symbols and the comparison are left to catch these.
     forged = replace(base.sent.bitstream, payload_y=flip(base.sent.bitstream.payload_y, 15))
     yield _desynchronised(base, "forged-y", pack(forged), base.run, "y_symbols")
-    yield _desynchronised(base, "one-index-off", stream, _one_index_off(base.run), "indexes")
+    yield _desynchronised(base, "one-index-off", stream, one_index_off(base.run), "indexes")
 
 
 def _desynchronised(
@@ -288,87 +294,6 @@ def _unchanged(base: Base, stream: bytes) -> Verdict:
         reason="a right stream on a right decoder passes",
         message=right.problem,
     )
-
-
-def _other_tables(base: Base) -> dict[str, tuple[Build, str]]:
-    """Decoders whose tables were computed again, a last bit apart."""
-    codec = base.made.codec
-    thresholds = codec.scale_thresholds.copy()
-    thresholds[len(thresholds) // 2] += 1  # the next float32
-    codecs = {
-        "scale-table-ulp": replace(codec, scale_thresholds=thresholds),
-        "y-cdf-entry": replace(codec, y_tables=_entry_off(codec.y_tables)),
-        "z-cdf-entry": replace(codec, z_tables=_entry_off(codec.z_tables)),
-        "median-step": replace(codec, medians=codec.medians + np.int32(1)),
-    }
-    return {
-        name: (build(other, PRECISION, base.ranges), "tables") for name, other in codecs.items()
-    }
-
-
-def _entry_off(tables: CdfTables) -> CdfTables:
-    cdf = tables.cdf.copy()
-    cdf[len(cdf) // 2, 1] += 1
-    return replace(tables, cdf=cdf)
-
-
-def _other_codecs(base: Base) -> dict[str, tuple[Build, str]]:
-    """Decoders of other numbers: another precision, another codec, or one weight one step away."""
-    made, net = base.made, base.made.integer
-    assert net is not None
-    weight = net.layers[-1].weight.copy()
-    weight.flat[int(np.abs(weight).argmin())] += 1
-    source = replace(
-        made.source,
-        integer=replace(net, layers=(*net.layers[:-1], replace(net.layers[-1], weight=weight))),
-    )
-    nudged = LOWERINGS[INTEGER].lower(source)
-    return {
-        "w4a8": (build(made.codec, "w4a8", base.ranges), "profile"),
-        "fp32": (build(made.codec, "fp32", None), "profile"),
-        "other-quality": (replace(made, codec=replace(made.codec, quality=1)), "quality"),
-        "one-weight-off": (
-            replace(made, integer=source.integer, artifacts={**made.artifacts, "h_s": nudged}),
-            "specification",
-        ),
-    }
-
-
-def _damaged(base: Base, stream: bytes) -> dict[str, tuple[bytes, str]]:
-    """Damaged bytes, and the part that the refusal must name."""
-    sent = base.sent.bitstream
-    first = {
-        "header": 8,
-        "z payload": stream.index(sent.payload_z),
-        "y payload": stream.index(sent.payload_y),
-    }
-    flips = {
-        f"{part.replace(' ', '-')}-bit": (flip(stream, 8 * at + 15), part)
-        for part, at in first.items()
-    }
-    forged_z = replace(sent, payload_z=flip(sent.payload_z, 15))
-    claimed = replace(sent, header=replace(sent.header, height=sent.header.height + 64))
-    return {
-        **flips,
-        "cut": (stream[:-1], "y payload"),
-        "longer": (stream + b"\0", "end"),
-        "forged-z": (pack(forged_z), "z symbols"),
-        "forged-size": (pack(claimed), "latents"),
-    }
-
-
-def _one_index_off(run: endpoints.Run) -> endpoints.Run:
-    """A platform whose h_s computes one index wrong by one: what one last bit can do."""
-
-    def wrong(network: str, artifact: Artifact, feeds: endpoints.Arrays) -> endpoints.Arrays:
-        outputs = dict(run(network, artifact, feeds))
-        if "indexes" in outputs:
-            indexes = outputs["indexes"].astype(np.int32)
-            indexes.flat[0] ^= 1
-            outputs["indexes"] = indexes
-        return outputs
-
-    return wrong
 
 
 def platform_verdict(pool: Pool, name: str, plan: Plan) -> tuple[dict[str, str], Verdict]:

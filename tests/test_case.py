@@ -27,7 +27,9 @@ def test_every_field_changes_the_name(field: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["", "a/b", "a+b", "a b", "ä", "a*", "a\n", "[a]"])
-@pytest.mark.parametrize("field", ["codec", "precision", "scope", "lowering", "encoder", "decoder", "input"])
+@pytest.mark.parametrize(
+    "field", ["codec", "precision", "scope", "lowering", "encoder", "decoder", "input"]
+)
 def test_a_part_that_no_file_name_may_have_is_refused(field: str, part: str) -> None:
     with pytest.raises(UserError, match="cannot be part of a case name") as caught:
         replace(CASE, **{field: part})
@@ -66,7 +68,13 @@ def test_randomness_leaves_the_global_generator_alone() -> None:
 
 @pytest.mark.parametrize(
     ("stem", "name"),
-    [("kodim01", "kodim01"), ("my photo (1)", "my_photo__1_"), ("ä", "_"), ("", "_"), ("a.b-c_d", "a.b-c_d")],
+    [
+        ("kodim01", "kodim01"),
+        ("my photo (1)", "my_photo__1_"),
+        ("ä", "_"),
+        ("", "_"),
+        ("a.b-c_d", "a.b-c_d"),
+    ],
 )
 def test_a_file_becomes_a_legal_input_name(stem: str, name: str) -> None:
     assert input_name(stem) == name

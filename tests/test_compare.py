@@ -12,7 +12,8 @@ GATED = ("a", "b")
 
 def trace(**arrays: NDArray[np.generic]) -> Trace:
     return Trace(
-        tensors=tuple(TensorRecord.of(name, np.asarray(array)) for name, array in arrays.items()), environment={}
+        tensors=tuple(TensorRecord.of(name, np.asarray(array)) for name, array in arrays.items()),
+        environment={},
     )
 
 
@@ -32,7 +33,10 @@ def test_equal_traces_are_identical_and_counted() -> None:
 
 def test_environments_are_not_compared() -> None:
     made = trace(a=np.arange(3))
-    assert compare(made, Trace(tensors=made.tensors, environment={"runtime": "other"}), ("a",)).first is None
+    assert (
+        compare(made, Trace(tensors=made.tensors, environment={"runtime": "other"}), ("a",)).first
+        is None
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -117,7 +121,10 @@ def test_the_first_divergence_is_in_graph_order_and_counts_what_agrees_before() 
 def test_a_message_is_the_start_of_debugging() -> None:
     want, got = np.zeros((1, 2, 3), np.int32), np.zeros((1, 2, 3), np.int32)
     got[0, 1, 0], got[0, 1, 2] = 7, -1
-    assert str(only(want, got).first) == "a[0, 1, 0]: expected 0, got 7 (2 of 6 differ; 0 earlier tensors identical)"
+    assert (
+        str(only(want, got).first)
+        == "a[0, 1, 0]: expected 0, got 7 (2 of 6 differ; 0 earlier tensors identical)"
+    )
     assert str(only(want, want.astype(np.int64)).first) == "a: expected int32, got int64"
 
 

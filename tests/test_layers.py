@@ -50,10 +50,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"case", "compare", "errors", "results", "verdict"},
     "suite": {"case", "compare", "errors", "fixtures", "lowerings", "verdict"},
     # What the self-test is made of.
-    "mutants": {"case", "trace"},
+    "mutants": {
+        "bitstream", "build", "calibrate", "case", "cdf", "endpoints", "lowerings", "trace",
+    },
     "specimens": {"case", "cdf", "codecs", "network", "quantize"},
     # These see wide.
-    "train": {"compressai_import", "errors"},
+    "widen": set(),
+    "train": {"codecs", "compressai_import", "errors", "widen"},
     "library": {"build", "calibrate", "case", "codecs", "errors", "fixtures", "images"},
     "ship": {"build", "cdf", "codecs", "endpoints", "errors", "images", "library"},
     "pipeline": {
@@ -125,11 +128,15 @@ def test_every_permission_is_to_a_layer() -> None:
 
 
 def test_layers_form_no_cycle() -> None:
-    assert [name for name in MAY_IMPORT if name in set().union(*map(reachable, MAY_IMPORT[name]))] == []
+    assert [
+        name for name in MAY_IMPORT if name in set().union(*map(reachable, MAY_IMPORT[name]))
+    ] == []
 
 
 def test_a_platform_never_sees_a_model() -> None:
-    assert reachable("platforms").isdisjoint({"codecs", "quantize", "lowerings", "calibrate", "network", "build"})
+    assert reachable("platforms").isdisjoint(
+        {"codecs", "quantize", "lowerings", "calibrate", "network", "build"}
+    )
 
 
 def test_the_comparison_never_sees_a_platform() -> None:

@@ -17,7 +17,9 @@ EVERY_INT8 = np.arange(-128, 128)
 
 def rule(bias: int, multiplier: int, shift: int, low: int, high: int) -> Requantization:
     values = (np.array([value], np.int32) for value in (bias, multiplier, shift, low, high))
-    return Requantization(**dict(zip(("bias", "multiplier", "shift", "low", "high"), values, strict=True)))
+    return Requantization(
+        **dict(zip(("bias", "multiplier", "shift", "low", "high"), values, strict=True))
+    )
 
 
 def exact(x: int, by: Requantization) -> int:
@@ -25,7 +27,9 @@ def exact(x: int, by: Requantization) -> int:
     return min(max(math.floor(value + Fraction(1, 2)), int(by.low[0])), int(by.high[0]))
 
 
-def layer(weight: np.ndarray, *, stride: int, padding: int, transposed: bool, output_padding: int = 0) -> IntegerLayer:
+def layer(
+    weight: np.ndarray, *, stride: int, padding: int, transposed: bool, output_padding: int = 0
+) -> IntegerLayer:
     unused = rule(0, 1, 1, -1, 1)
     return IntegerLayer(name="l", weight=weight.astype(np.int32), stride=stride, padding=padding, transposed=transposed,
                         output_padding=output_padding, input_low=-128, input_high=127, requantize=unused, leaky=None,
@@ -37,7 +41,9 @@ def layer(weight: np.ndarray, *, stride: int, padding: int, transposed: bool, ou
 @pytest.mark.parametrize("bias", [0, 1, -1, 127, -(2**20)])
 def test_requantize_is_exact_on_every_int8(bias: int, multiplier: int, shift: int) -> None:
     by = rule(bias, multiplier, shift, -(2**31), 2**31 - 1)
-    assert reference.requantize(EVERY_INT8[:, None], by).ravel().tolist() == [exact(int(x), by) for x in EVERY_INT8]
+    assert reference.requantize(EVERY_INT8[:, None], by).ravel().tolist() == [
+        exact(int(x), by) for x in EVERY_INT8
+    ]
 
 
 @given(
@@ -45,19 +51,30 @@ def test_requantize_is_exact_on_every_int8(bias: int, multiplier: int, shift: in
     shift=st.integers(1, 31), low=st.integers(-(2**31), 0), high=st.integers(0, 2**31 - 1),
 )  # fmt: skip
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_requantize_is_exact(x: int, bias: int, multiplier: int, shift: int, low: int, high: int) -> None:
+def test_requantize_is_exact(
+    x: int, bias: int, multiplier: int, shift: int, low: int, high: int
+) -> None:
     by = rule(bias, multiplier, shift, low, high)
     assert int(reference.requantize(np.array([[x]]), by)[0, 0]) == exact(x, by)
 
 
 def test_ties_go_up_on_both_sides() -> None:
     by = rule(0, 1, 1, -100, 100)
-    assert reference.requantize(np.array([[-5, -3, -1, 1, 3, 5]]).T, by).ravel().tolist() == [-2, -1, 0, 1, 2, 3]
+    assert reference.requantize(np.array([[-5, -3, -1, 1, 3, 5]]).T, by).ravel().tolist() == [
+        -2,
+        -1,
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_channels_have_rules_of_their_own_along_the_axis() -> None:
     one = np.ones(2, np.int32)
-    by = Requantization(bias=np.array([0, 10], np.int32), multiplier=one, shift=one, low=-9 * one, high=9 * one)
+    by = Requantization(
+        bias=np.array([0, 10], np.int32), multiplier=one, shift=one, low=-9 * one, high=9 * one
+    )
     x = np.array([[[[4]], [[4]]]])
     assert reference.requantize(x, by).ravel().tolist() == [2, 7]
     assert reference.requantize(x.reshape(1, 2), by, axis=-1).ravel().tolist() == [2, 7]
@@ -65,7 +82,9 @@ def test_channels_have_rules_of_their_own_along_the_axis() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3)])
 @pytest.mark.parametrize(("k", "stride", "padding"), [(1, 1, 0), (3, 1, 1), (5, 2, 2), (3, 2, 0)])
-def test_a_direct_convolution_by_its_definition(k: int, stride: int, padding: int, size: tuple[int, int]) -> None:
+def test_a_direct_convolution_by_its_definition(
+    k: int, stride: int, padding: int, size: tuple[int, int]
+) -> None:
     if min(size) + 2 * padding < k:
         pytest.skip("the kernel does not fit this picture: there is no output")
     rng = np.random.default_rng(k)
@@ -82,7 +101,9 @@ def test_a_direct_convolution_by_its_definition(k: int, stride: int, padding: in
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3)])
-@pytest.mark.parametrize(("k", "stride", "padding", "extra"), [(5, 2, 2, 1), (3, 1, 1, 0), (4, 2, 1, 0), (3, 2, 1, 1)])
+@pytest.mark.parametrize(
+    ("k", "stride", "padding", "extra"), [(5, 2, 2, 1), (3, 1, 1, 0), (4, 2, 1, 0), (3, 2, 1, 1)]
+)
 def test_a_transposed_convolution_by_its_definition(
     k: int, stride: int, padding: int, extra: int, size: tuple[int, int]
 ) -> None:
@@ -121,4 +142,7 @@ def test_symbols_beyond_16_bits_are_clamped() -> None:
     wild = np.full((1, specimens.WIDE, 1, 1), 2**31 - 1, np.int32)
     tame = np.full((1, specimens.WIDE, 1, 1), 2**15 - 1, np.int32)
     for sign in (1, -1):
-        assert reference.run(net, sign * wild)["indexes"].tolist() == reference.run(net, sign * tame)["indexes"].tolist()
+        assert (
+            reference.run(net, sign * wild)["indexes"].tolist()
+            == reference.run(net, sign * tame)["indexes"].tolist()
+        )

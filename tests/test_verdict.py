@@ -9,7 +9,16 @@ from harness.compare import Comparison, Divergence, TensorComparison
 from harness.verdict import Expectation, Outcome, Severity, Verdict, gate, judge
 
 GATED = ("z_symbols", "means_hat", "indexes", "y_symbols", "y_hat")
-ORDER = ("z_symbols", "scales_hat", "means_hat", "indexes", "y_symbols", "y_hat", "x_hat", "picture")
+ORDER = (
+    "z_symbols",
+    "scales_hat",
+    "means_hat",
+    "indexes",
+    "y_symbols",
+    "y_hat",
+    "x_hat",
+    "picture",
+)
 
 
 def case(precision: str = "w8a8", encoder: str = "ort-cpu", decoder: str = "torch") -> Case:
@@ -25,7 +34,9 @@ def comparison(mismatched: Mapping[str, int]) -> Comparison:
     ]  # fmt: skip
     return Comparison(
         tensors={
-            name: TensorComparison(values=10, bytes=40, mismatched=mismatched.get(name, 0), gated=name in GATED)
+            name: TensorComparison(
+                values=10, bytes=40, mismatched=mismatched.get(name, 0), gated=name in GATED
+            )
             for name in ORDER
         },
         first=found[0] if found else None,
@@ -34,10 +45,18 @@ def comparison(mismatched: Mapping[str, int]) -> Comparison:
 
 
 def verdict(
-    outcome: Outcome, expected: Expectation = Expectation.IDENTICAL, at: Case | None = None, message: str = ""
+    outcome: Outcome,
+    expected: Expectation = Expectation.IDENTICAL,
+    at: Case | None = None,
+    message: str = "",
 ) -> Verdict:
     return Verdict(
-        case=at or case(), outcome=outcome, severity=Severity.NONE, expected=expected, reason="", message=message
+        case=at or case(),
+        outcome=outcome,
+        severity=Severity.NONE,
+        expected=expected,
+        reason="",
+        message=message,
     )
 
 
@@ -70,7 +89,11 @@ def test_a_tensor_without_elements_can_be_missing_too() -> None:
 
 def test_exactly_one_outcome_is_good() -> None:
     assert [outcome for outcome in Outcome if outcome.ok] == [Outcome.IDENTICAL]
-    assert {o for o in Outcome if o.ran} == {Outcome.IDENTICAL, Outcome.DIVERGED, Outcome.UNDECODABLE}
+    assert {o for o in Outcome if o.ran} == {
+        Outcome.IDENTICAL,
+        Outcome.DIVERGED,
+        Outcome.UNDECODABLE,
+    }
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -97,7 +120,8 @@ def test_a_good_run_is_green() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [o for o in Outcome if o not in {Outcome.IDENTICAL, Outcome.FELL_BACK, Outcome.UNAVAILABLE}]
+    "outcome",
+    [o for o in Outcome if o not in {Outcome.IDENTICAL, Outcome.FELL_BACK, Outcome.UNAVAILABLE}],
 )
 def test_a_claim_that_fails_is_1_and_named(outcome: Outcome) -> None:
     code, problems = run(GOOD, verdict(outcome))
@@ -146,7 +170,8 @@ def test_wrong_weighs_more_than_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    "verdicts", [(), (verdict(Outcome.UNAVAILABLE),), (verdict(Outcome.CRASHED), verdict(Outcome.UNSUPPORTED))]
+    "verdicts",
+    [(), (verdict(Outcome.UNAVAILABLE),), (verdict(Outcome.CRASHED), verdict(Outcome.UNSUPPORTED))],
 )
 def test_nothing_ran_is_3(verdicts: tuple[Verdict, ...]) -> None:
     code, problems = run(*verdicts)

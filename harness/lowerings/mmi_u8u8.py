@@ -5,6 +5,7 @@ the input rows under its taps (one `Gather` does padding, im2col and the pixel s
 multiplies them with that phase's weights. A transposed 5x5 convolution of stride 2 so costs 25 of 36 taps.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from harness.lowerings.base import (
 )
 from harness.lowerings.requantize import requantize_function
 from harness.quantize import (
+    I32,
     MEDIAN_FRACTION_BITS,
     SIGMA_MAX,
     SYMBOL_LIMIT,
@@ -33,6 +35,8 @@ from harness.quantize import (
 )
 
 END = 2**31 - 1
+# A direct convolution is computed in this many blocks of rows, so that patches and accumulators stay in cache.
+TILES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,16 +116,18 @@ class _Lowered:
         rows, row_of = self._entry()
         low = int(net.entry.low[0])
         for layer in net.layers:
-            last = layer is net.layers[-1]
-            values, row_of = self._convolution(layer, rows, row_of, zero_point=-low)
-            values = self._requantize(layer.name, values, layer.requantize)
-            if layer.leaky is not None:
-                negative = self._requantize(f"{layer.name}.leaky", values, layer.leaky)
-                values = graph.node("Max", [values, negative], f"{layer.name}.rectified")
-            if not last:
-                low = int((layer.leaky or layer.requantize).low[0])
+            accumulators = self._convolution(layer, rows, row_of, zero_point=-low)
+            blocks = [self._activation(layer, label, acc) for label, acc in accumulators.items()]
+            row_of = self._interleave(layer, row_of) if layer.transposed else row_of
+            low = int((layer.leaky or layer.requantize).low[0])
+            if layer is net.layers[-1]:
+                values = graph.node("Concat", blocks, f"{layer.name}.values", axis=0)
+                break
+            if self.taps:
+                values = graph.node("Concat", blocks, f"{layer.name}.values", axis=0)
                 self._tap(layer.name, values, row_of)
-                rows = self._to_u8(layer.name, values, low)
+            narrow = [self._to_u8(block, low) for block in blocks]
+            rows = graph.node("Concat", narrow, f"{layer.name}.u8", axis=0)
         outputs = self._outputs(values, row_of)
         n, m = len(net.entry.bias), net.latent_channels
         observed = [
@@ -146,24 +152,30 @@ class _Lowered:
     def _i32(self, name: str, values: NDArray[np.generic] | int) -> str:
         return self.graph.constant(name, np.asarray(values, np.int32))
 
-    def _requantize(self, name: str, x: str, rule: Requantization) -> str:
+    def _requantize(self, name: str, label: str, x: str, rule: Requantization) -> str:
         constants = {
             "bias": rule.bias,
             "multiplier": rule.multiplier,
             "divisor": np.int64(1) << rule.shift,
-            "low": rule.low,
-            "high": rule.high,
+            "low": _scalar_if_uniform(rule.low),
+            "high": _scalar_if_uniform(rule.high),
         }
         inputs = [self._i32(f"{name}.{key}", value) for key, value in constants.items()]
-        return self.graph.node("Requantize", [x, *inputs], f"{name}.requantized", domain=DOMAIN)
+        return self.graph.node("Requantize", [x, *inputs], f"{label}.requantized", domain=DOMAIN)
 
-    def _to_u8(self, name: str, values: str, low: int) -> str:
+    def _activation(self, layer: IntegerLayer, label: str, accumulator: str) -> str:
+        """Requantize one block of accumulators; a leaky rectifier is the larger of two requantizations."""
+        values = self._requantize(layer.name, label, accumulator, layer.requantize)
+        if layer.leaky is None:
+            return values
+        negative = self._requantize(f"{layer.name}.leaky", f"{label}.leaky", values, layer.leaky)
+        return self.graph.node("Max", [values, negative], f"{label}.rectified")
+
+    def _to_u8(self, values: str, low: int) -> str:
         graph = self.graph
         if low:
-            values = graph.node(
-                "Sub", [values, self._i32(f"{name}.low_end", low)], f"{name}.offset"
-            )
-        return graph.node("Cast", [values], f"{name}.u8", to=TensorProto.UINT8)
+            values = graph.node("Sub", [values, self._i32(f"low_{low}", low)], f"{values}.offset")
+        return graph.node("Cast", [values], f"{values}.u8", to=TensorProto.UINT8)
 
     def _entry(self) -> tuple[str, str]:
         """Z symbols to u8 rows [pixels, N], and the int32 map [H, W] from pixel to row (counted from 1)."""
@@ -178,11 +190,11 @@ class _Lowered:
         rows = graph.node("Max", [rows, self._i32("z.symbol_min", -SYMBOL_LIMIT)], "z.at_least")
         rows = graph.node("Min", [rows, self._i32("z.symbol_max", SYMBOL_LIMIT)], "z.clamped")
         rows = graph.node("Mul", [rows, self._i32("z.unit", 2**MEDIAN_FRACTION_BITS)], "z.scaled")
-        rows = self._requantize("z_q", rows, net.entry)
+        rows = self._requantize("z_q", "z_q", rows, net.entry)
         count = self._count("z", shape)
         row_of = graph.node("Reshape", [count, shape], "z.row_of")
         self._tap("z_q", rows, row_of)
-        return self._to_u8("z_q", rows, int(net.entry.low[0])), row_of
+        return self._to_u8(rows, int(net.entry.low[0])), row_of
 
     def _count(self, name: str, size: str) -> str:
         """1, 2, .. height * width as int32, from the int64 pair (height, width)."""
@@ -206,70 +218,75 @@ class _Lowered:
 
     def _convolution(
         self, layer: IntegerLayer, rows: str, row_of: str, *, zero_point: int
-    ) -> tuple[str, str]:
-        """Accumulators int32 [pixels, out] in phase-major order, and the map from pixel to row of them."""
+    ) -> dict[str, str]:
+        """Accumulators int32 [pixels of the block, out], block by block: output phases, or tiles of rows."""
         graph, name = self.graph, layer.name
-        padding_row = graph.constant(
-            f"{name}.pad", np.full((1, layer.weight.shape[1]), zero_point, np.uint8)
-        )
+        channels = layer.weight.shape[1]
+        padding_row = graph.constant(f"{name}.pad", np.full((1, channels), zero_point, np.uint8))
         padded = graph.node("Concat", [padding_row, rows], f"{name}.rows", axis=0)
-        a_zero = graph.constant(f"{name}.a_zero", np.asarray(zero_point, np.uint8))
-        b_zero = graph.constant("b_zero", np.asarray(128, np.uint8))
-        plan = phases(layer)
-        columns = self._tap_columns(
-            name, row_of, sorted({offset for phase in plan for offset in phase.offsets})
-        )
-        products = []
-        for number, phase in enumerate(plan):
-            label = f"{name}.phase{number}" if len(plan) > 1 else name
-            index = graph.node(
-                "Concat", [columns[offset] for offset in phase.offsets], f"{label}.index", axis=1
-            )
+        zeros = [
+            graph.constant(f"zero_point_{value}", np.asarray(value, np.uint8))
+            for value in (zero_point, 128)
+        ]
+        accumulators = {}
+        for label, phase, index in self._blocks(layer, row_of):
             patches = graph.node("Gather", [padded, index], f"{label}.gather", axis=0)
-            width = len(phase.taps) * layer.weight.shape[1]
-            patches = graph.node(
-                "Reshape",
-                [patches, graph.constant(f"shape_{width}", [-1, width])],
-                f"{label}.patches",
-            )
+            width = len(phase.taps) * channels
+            shape = graph.constant(f"shape_{width}", [-1, width])
+            patches = graph.node("Reshape", [patches, shape], f"{label}.patches")
             kernel = np.concatenate([layer.weight[:, :, u, v].T for u, v in phase.taps])
-            weight = graph.constant(f"{label}.weight", (kernel + 128).astype(np.uint8))
-            products.append(
-                graph.node("MatMulInteger", [patches, weight, a_zero, b_zero], f"{label}.acc")
+            key = f"{name}.weight_{phase.taps[0][0]}_{phase.taps[0][1]}"
+            weight = graph.constant(key, (kernel + 128).astype(np.uint8))
+            accumulators[label] = graph.node(
+                "MatMulInteger", [patches, weight, *zeros], f"{label}.acc"
             )
-        if len(products) == 1:
-            return products[0], row_of
-        return graph.node("Concat", products, f"{name}.acc", axis=0), self._interleave(
-            layer, row_of
-        )
+        return accumulators
 
-    def _tap_columns(
-        self, name: str, row_of: str, offsets: list[tuple[int, int]]
-    ) -> dict[tuple[int, int], str]:
-        """For every input offset an int32 column [pixels, 1]: which row lies there (row 0 is the padding)."""
+    def _blocks(self, layer: IntegerLayer, row_of: str) -> Iterator[tuple[str, Phase, str]]:
+        """Name, taps and int32 index [pixels, taps] of every block of a layer."""
+        graph, name, plan = self.graph, layer.name, phases(layer)
+        offsets = sorted({offset for phase in plan for offset in phase.offsets})
+        rows_under = self._rows_under(name, row_of, offsets)
+        if len(plan) == 1:
+            index = graph.node("Transpose", [rows_under], f"{name}.index", perm=[1, 0])
+            tiles = [f"{name}.tile{number}" for number in range(TILES)]
+            names = [f"{tile}.index" for tile in tiles]
+            graph.nodes.append(
+                helper.make_node(
+                    "Split", [index], names, f"{name}.tiles", axis=0, num_outputs=TILES
+                )
+            )
+            yield from zip(tiles, plan * TILES, names, strict=True)
+            return
+        for number, phase in enumerate(plan):
+            label = f"{name}.phase{number}"
+            chosen = self._i32(f"{label}.taps", np.array([offsets.index(o) for o in phase.offsets]))
+            index = graph.node("Gather", [rows_under, chosen], f"{label}.rows_under", axis=0)
+            yield label, phase, graph.node("Transpose", [index], f"{label}.index", perm=[1, 0])
+
+    def _rows_under(self, name: str, row_of: str, offsets: list[tuple[int, int]]) -> str:
+        """int32 [taps, pixels]: for every input offset, which row lies there (row 0 is the padding)."""
         graph = self.graph
         reach = max(abs(d) for offset in offsets for d in offset)
         padded = graph.node(
             "Pad", [row_of, graph.constant(f"pads_{reach}", [reach] * 4)], f"{name}.row_of_padded"
         )
-        columns = {}
+        plane = graph.node(
+            "Unsqueeze", [padded, graph.constant("first_axis", [0])], f"{name}.row_of_plane"
+        )
+        windows = []
         for du, dv in offsets:
             starts = [reach + du, reach + dv]
             ends = [du - reach or END, dv - reach or END]
-            label = f"{name}.tap_{du}_{dv}"
-            window = graph.node(
-                "Slice",
-                [
-                    padded,
-                    graph.constant(f"starts_{starts}", starts),
-                    graph.constant(f"ends_{ends}", ends),
-                ],
-                f"{label}.window",
-            )
-            columns[du, dv] = graph.node(
-                "Reshape", [window, graph.constant("shape_column", [-1, 1])], label
-            )
-        return columns
+            corners = [
+                graph.constant(f"starts_{starts[0]}_{starts[1]}", starts),
+                graph.constant(f"ends_{ends[0]}_{ends[1]}", ends),
+                graph.constant("spatial_axes", [1, 2]),
+            ]
+            windows.append(graph.node("Slice", [plane, *corners], f"{name}.tap_{du}_{dv}"))
+        stacked = graph.node("Concat", windows, f"{name}.taps", axis=0)
+        shape = graph.constant(f"shape_taps_{len(offsets)}", [len(offsets), -1])
+        return graph.node("Reshape", [stacked, shape], f"{name}.rows_under")
 
     def _interleave(self, layer: IntegerLayer, row_of: str) -> str:
         """Map of the enlarged picture: pixel (s i + r, s j + c) is row 1 + (s r + c) * pixels + (i * W + j)."""
@@ -305,26 +322,44 @@ class _Lowered:
         size = graph.node("Shape", [row_of], "y.size")
         shape = graph.node(
             "Concat",
-            [graph.constant("y.channels", [1, net.latent_channels]), size],
+            [graph.constant("one_image", [1]), size, graph.constant("all_channels", [-1])],
             "y.shape",
             axis=0,
         )
-        plane = graph.node("Transpose", [values], "y.planes", perm=[1, 0])
-        parts = [f"{name}.planes" for name in net.outputs]
-        if len(parts) > 1:
+        pixels = graph.node("Reshape", [values, shape], "y.pixels")
+        if len(net.outputs) == 1:
+            graph.node("Transpose", [pixels], net.outputs[0], perm=[0, 3, 1, 2])
+        else:
+            planes = graph.node("Transpose", [pixels], "y.planes", perm=[0, 3, 1, 2])
             graph.nodes.append(
                 helper.make_node(
-                    "Split", [plane], parts, name="y.split", axis=0, num_outputs=len(parts)
+                    "Split",
+                    [planes],
+                    list(net.outputs),
+                    name="y.split",
+                    axis=1,
+                    num_outputs=len(net.outputs),
                 )
             )
-        else:
-            parts = [plane]
-        for name, part in zip(net.outputs, parts, strict=True):
-            graph.node("Reshape", [part, shape], name)
+        # One entry per sigma of 16 bits; GatherElements copies bytes, Gather would move 1-element slices.
         levels = np.arange(SIGMA_MAX + 1, dtype=np.int64)
-        table = (levels[:, None] > net.thresholds[None, :]).sum(axis=1)
-        graph.node("Gather", [self._i32("index_table", table), "scales_hat"], "indexes")
+        table = (levels[:, None] > net.thresholds[None, :]).sum(axis=1).astype(np.uint8)
+        flat = graph.node(
+            "Reshape", ["scales_hat", graph.constant("shape_flat", [-1])], "sigma.flat"
+        )
+        found = graph.node(
+            "GatherElements", [graph.constant("index_table", table), flat], "indexes.flat", axis=0
+        )
+        plane_shape = graph.node("Shape", ["scales_hat"], "indexes.shape")
+        graph.node(
+            "Cast", [graph.node("Reshape", [found, plane_shape], "indexes.u8")], "indexes", to=INT32
+        )
         return (*net.outputs, "indexes")
+
+
+def _scalar_if_uniform(values: I32) -> NDArray[np.generic]:
+    """One number for all channels where they agree: optimisers drop an addition of a scalar 0."""
+    return values[0] if (values == values[0]).all() else values
 
 
 LOWERINGS.register(MatMulIntegerU8U8())

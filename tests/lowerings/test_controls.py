@@ -36,7 +36,9 @@ def whole(*, transposed: bool, layer: Layer) -> Network:
     bias = rng.integers(-3, 4, 4).astype(np.float32)
     first = Convolution(name="n.0", weight=weight, bias=bias, stride=2, padding=2, transposed=transposed,
                         output_padding=int(transposed))  # fmt: skip
-    last = Convolution(name="n.2", weight=weight[:2, [0, 1, 2, 0], 1:4, 1:4], bias=bias[:2], stride=1, padding=1)
+    last = Convolution(
+        name="n.2", weight=weight[:2, [0, 1, 2, 0], 1:4, 1:4], bias=bias[:2], stride=1, padding=1
+    )
     return Network(name="n", input="x", outputs=("a", "b"), layers=(first, layer, last))
 
 
@@ -52,7 +54,9 @@ def whole(*, transposed: bool, layer: Layer) -> Network:
     ids=["relu", "leaky", "abs", "gdn", "igdn"],
 )  # fmt: skip
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (6, 4)])
-def test_float32_is_the_network_where_floats_are_exact(layer: Layer, transposed: bool, size: tuple[int, int]) -> None:
+def test_float32_is_the_network_where_floats_are_exact(
+    layer: Layer, transposed: bool, size: tuple[int, int]
+) -> None:
     network = whole(transposed=transposed, layer=layer)
     x = np.random.default_rng(4).integers(-4, 5, (1, 3, *size)).astype(np.float32)
     want = forward(network, x)
@@ -64,8 +68,13 @@ def test_float32_is_the_network_where_floats_are_exact(layer: Layer, transposed:
 
 
 def test_gamma_mixes_the_channels_that_it_should() -> None:
-    """beta + gamma x^2 of whole squares: 3^2 + 4^2 = 5^2, with the mixing matrix not its own transpose."""
-    gdn = Gdn(name="n.1", beta=np.array([9, 1], np.float32), gamma=np.array([[0, 1], [0, 0]], np.float32), inverse=False)
+    """The norm beta + gamma x^2 of whole squares: 3^2 + 4^2 = 5^2, with the mixing matrix not its own transpose."""
+    gdn = Gdn(
+        name="n.1",
+        beta=np.array([9, 1], np.float32),
+        gamma=np.array([[0, 1], [0, 0]], np.float32),
+        inverse=False,
+    )
     eye = np.eye(2, dtype=np.float32)[:, :, None, None]
     first = Convolution(name="n.0", weight=eye, bias=np.zeros(2, np.float32), stride=1, padding=0)
     network = Network(name="n", input="x", outputs=("y",), layers=(first, gdn))
@@ -139,7 +148,8 @@ def test_every_lowering_is_deterministic_and_described(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "lowering"), [("fp32", "float32"), ("w8a8-qdq", "qdq"), ("w8a8", "mmi-u8u8"), ("w4a8", "mmi-u8u8")]
+    ("precision", "lowering"),
+    [("fp32", "float32"), ("w8a8-qdq", "qdq"), ("w8a8", "mmi-u8u8"), ("w4a8", "mmi-u8u8")],
 )
 def test_every_precision_has_a_lowering(precision: str, lowering: str) -> None:
     assert default_lowering(precision) == lowering

@@ -87,7 +87,9 @@ def assert_equal(want: np.ndarray, got: np.ndarray, what: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["w8a8", "w4a8", "w2a2"])
-@pytest.mark.parametrize("outputs", [("scales_hat",), ("scales_hat", "means_hat")], ids=["scales", "means too"])
+@pytest.mark.parametrize(
+    "outputs", [("scales_hat",), ("scales_hat", "means_hat")], ids=["scales", "means too"]
+)
 @pytest.mark.parametrize("slope", [0.0, 0.01, 0.3], ids=["relu", "leaky", "very leaky"])
 def test_it_equals_the_reference(slope: float, outputs: tuple[str, ...], precision: str) -> None:
     net = quantized(slope, outputs, precision)
@@ -124,11 +126,19 @@ RULES = [
 
 def test_requantize_is_exact_in_the_graph() -> None:
     """Every int8 through every rule: floor(x + 1/2) by exact fractions, ties and signs and clamps."""
-    multiplier, shift, bias = (np.array(column * 2, np.int32) for column in zip(*RULES, strict=True))
+    multiplier, shift, bias = (
+        np.array(column * 2, np.int32) for column in zip(*RULES, strict=True)
+    )
     channels, signed = len(multiplier), np.arange(len(multiplier)) >= len(RULES)
     low = np.where(signed, -np.minimum(2**15, 1200 * multiplier // 2**shift + 1), 0)
     high = np.where(signed, 2**15 - 1, 2**16 - 1)
-    by = Requantization(bias=bias, multiplier=multiplier, shift=shift, low=low.astype(np.int32), high=high.astype(np.int32))
+    by = Requantization(
+        bias=bias,
+        multiplier=multiplier,
+        shift=shift,
+        low=low.astype(np.int32),
+        high=high.astype(np.int32),
+    )
     one = np.ones(1, np.int32)
     net = IntegerNet(
         name="h_s", precision="w8a8", outputs=("scales_hat", "means_hat"),
@@ -140,10 +150,15 @@ def test_requantize_is_exact_in_the_graph() -> None:
     )  # fmt: skip
     every = np.arange(-128, 128, dtype=np.int32).reshape(1, 1, 16, 16)
     outputs = run(session(lower(net)), every)
-    got = np.concatenate([outputs["scales_hat"], outputs["means_hat"]], axis=1)[0].reshape(channels, -1)
+    got = np.concatenate([outputs["scales_hat"], outputs["means_hat"]], axis=1)[0].reshape(
+        channels, -1
+    )
     for c in range(channels):
         values = [
-            math.floor(Fraction((x + int(bias[c])) * int(multiplier[c]), 2 ** int(shift[c])) + Fraction(1, 2))
+            math.floor(
+                Fraction((x + int(bias[c])) * int(multiplier[c]), 2 ** int(shift[c]))
+                + Fraction(1, 2)
+            )
             for x in range(-128, 128)
         ]
         assert got[c].tolist() == [min(max(v, int(low[c])), int(high[c])) for v in values], c
@@ -166,9 +181,18 @@ def test_the_artifact_says_what_it_is() -> None:
 
 
 def test_no_float_is_in_the_graph() -> None:
-    model = onnx.load_model_from_string(lower(quantized(0.01, ("scales_hat", "means_hat"), "w8a8"), taps=True).onnx_model)
-    inferred = onnx.shape_inference.infer_shapes(onnx.inliner.inline_local_functions(model), strict_mode=True)
-    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    model = onnx.load_model_from_string(
+        lower(quantized(0.01, ("scales_hat", "means_hat"), "w8a8"), taps=True).onnx_model
+    )
+    inferred = onnx.shape_inference.infer_shapes(
+        onnx.inliner.inline_local_functions(model), strict_mode=True
+    )
+    floats = {
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.DOUBLE,
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.BFLOAT16,
+    }
     graph = inferred.graph
     typed = [*graph.value_info, *graph.input, *graph.output]
     assert len(graph.value_info) > 20
@@ -193,7 +217,10 @@ def test_more_than_8_bits_are_refused(precision: str) -> None:
         ({"stride": 2}, "only stride 1 with same padding"),
         ({"padding": 0}, "only stride 1 with same padding"),
         ({"transposed": True, "stride": 2}, "enlarge by exactly 2"),
-        ({"transposed": True, "stride": 2, "output_padding": 1}, "ends in a transposed convolution"),
+        (
+            {"transposed": True, "stride": 2, "output_padding": 1},
+            "ends in a transposed convolution",
+        ),
     ],
 )
 def test_a_geometry_it_does_not_know_is_refused(change: dict[str, int], message: str) -> None:
