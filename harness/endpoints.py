@@ -182,11 +182,17 @@ def _entropy_parameters(made: Build, z_symbols: I32, run: Run) -> Arrays:
     """scales_hat, means_hat (where the family has them) and indexes, in graph order."""
     artifact = made.artifacts["h_s"]
     if artifact.integer:
-        return run("h_s", artifact, {"z_symbols": z_symbols})
-    outputs = dict(run("h_s", artifact, {"z_hat": z_symbols.astype(np.float32) + _medians(made)}))
-    scales = np.asarray(outputs["scales_hat"], np.float32)
-    outputs["indexes"] = indexes_from_scales(scales, made.codec.scale_thresholds)
-    return outputs
+        outputs = run("h_s", artifact, {"z_symbols": z_symbols})
+        lowest, highest = (int(f(outputs["indexes"])) for f in (np.min, np.max))
+        if not 0 <= lowest <= highest < len(made.codec.y_tables.cdf):
+            raise StreamError(
+                f"h_s gave CDF indexes from {lowest} to {highest}; the tables have {len(made.codec.y_tables.cdf)} rows"
+            )
+        return outputs
+    floats = dict(run("h_s", artifact, {"z_hat": z_symbols.astype(np.float32) + _medians(made)}))
+    scales = np.asarray(floats["scales_hat"], np.float32)
+    floats["indexes"] = indexes_from_scales(scales, made.codec.scale_thresholds)
+    return floats
 
 
 def _float_means(made: Build, parameters: Arrays) -> F32 | np.float32:

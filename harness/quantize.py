@@ -40,7 +40,7 @@ SIGMA_MAX = 2**16 - 1
 MEAN_MAX = 2**15 - 1
 # Head-room of the outputs over what calibration saw.
 OUTPUT_MARGIN = 1.5
-_PRECISION = re.compile(r"w(\d+)a(\d+)")
+_PRECISION = re.compile(r"w([1-9][0-9]?)a([1-9][0-9]?)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,19 +154,22 @@ def quantize(
     folded into the next layer's weights, so the integer graph never sees it. Outputs land on powers of two.
     `medians` int32 [N] in 2^-8, `scale_thresholds` int32 [64] (bits of the float32 scale table).
     """
+    blocks = list(network.blocks())
+    _check_widths(network, ranges)
     entry, scale = _entry(ranges[network.input], medians, precision.activation_bits)
     input_low, input_high = (
         -(2 ** (precision.activation_bits - 1)),
         2 ** (precision.activation_bits - 1) - 1,
     )
-    blocks = list(network.blocks())
     layers: list[IntegerLayer] = []
     output_bits = _output_fraction_bits(ranges[blocks[-1][0].name], len(network.outputs))
     for number, (convolution, pointwise) in enumerate(blocks):
         slope = _activation(convolution, pointwise)
         if number < len(blocks) - 1:
-            low, high = _hidden_clamp(ranges[pointwise[-1].name], precision.activation_bits, slope)
-            wanted = _hidden_scale(ranges[pointwise[-1].name], low, high)
+            low, high = _hidden_clamp(
+                ranges[(pointwise or (convolution,))[-1].name], precision.activation_bits, slope
+            )
+            wanted = _hidden_scale(ranges[(pointwise or (convolution,))[-1].name], low, high)
             lows, highs = np.full(len(wanted), low), np.full(len(wanted), high)
         else:
             wanted, lows, highs = _output_grid(len(convolution.bias), network.outputs, output_bits)
@@ -193,6 +196,21 @@ def quantize(
         mean_fraction_bits=output_bits["means_hat"],
         thresholds=fixed_thresholds(scale_thresholds, output_bits["scales_hat"]),
     )
+
+
+def _check_widths(network: Network, ranges: Ranges) -> None:
+    """Ranges must have one low and one high for every channel of the input and of each layer."""
+    widths = {network.input: network.in_channels}
+    for convolution, pointwise in network.blocks():
+        widths |= dict.fromkeys(
+            [convolution.name, *(layer.name for layer in pointwise)], len(convolution.bias)
+        )
+    for name, width in widths.items():
+        if len(ranges[name].low) != width:
+            raise UserError(
+                f"calibrated range for {name!r} has {len(ranges[name].low)} channels, not {width}: "
+                "the ranges are of another network"
+            )
 
 
 def _i32(values: NDArray[np.generic] | int, like: NDArray[np.generic] | None = None) -> I32:
@@ -233,6 +251,11 @@ def _activation(convolution: Convolution, pointwise: tuple[object, ...]) -> floa
         case (Relu(),):
             return 0.0
         case (LeakyRelu() as layer,):
+            # max(x, slope * x) is the rectifier for these only, and LEAKY_SHIFT bits must hold the slope.
+            if not 2.0**-LEAKY_SHIFT <= layer.slope < 1:
+                raise UserError(
+                    f"layer {convolution.name}: no integer rule for LeakyReLU of slope {layer.slope}"
+                )
             return layer.slope
         case _:
             kinds = [type(layer).__name__ for layer in pointwise]

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from threading import RLock
 from typing import Generic, Protocol, TypeVar
 
 from harness.errors import UserError
@@ -23,6 +24,8 @@ class Registry(Generic[T]):
         self._kind = kind
         self._package = package
         self._items: dict[str, T] = {}
+        self._lock = RLock()  # a plug-in may look another one up while it is imported
+        self._loading = False
         self._loaded = False
 
     def register(self, item: T) -> T:
@@ -34,12 +37,17 @@ class Registry(Generic[T]):
 
     def _load(self) -> None:
         """Import every module of the plug-in package once, so that each registers itself."""
-        if self._loaded:
-            return
-        self._loaded = True
-        package = importlib.import_module(self._package)
-        for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
-            importlib.import_module(f"{self._package}.{module}")
+        with self._lock:
+            if self._loaded or self._loading:
+                return
+            self._loading = True
+            try:
+                package = importlib.import_module(self._package)
+                for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+                    importlib.import_module(f"{self._package}.{module}")
+                self._loaded = True
+            finally:
+                self._loading = False
 
     def __getitem__(self, name: str) -> T:
         self._load()

@@ -20,6 +20,8 @@ class Expect:
     reason: str
 
 
+# Has a file beside the suites, but is no product of names: see selftest.py.
+SELFTEST = "selftest"
 SAME_PLATFORM = Expect(
     outcome=Expectation.IDENTICAL, reason="one platform at both ends repeats its own bits"
 )
@@ -109,7 +111,8 @@ def _select(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def available() -> list[str]:
-    return sorted(path.stem for path in (fixtures.root() / "suites").glob("*.toml"))
+    stems = {path.stem for path in (fixtures.root() / "suites").glob("*.toml")}
+    return sorted(stems - {SELFTEST})
 
 
 def load(name: str) -> Suite:
@@ -123,8 +126,7 @@ def load(name: str) -> Suite:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         expectations = {
-            key: Expect(outcome=Expectation(value["outcome"]), reason=str(value["reason"]))
-            for key, value in raw.pop("expectations", {}).items()
+            key: _expectation(**value) for key, value in raw.pop("expectations", {}).items()
         }
         blocks = tuple(
             Block(**{key: _strings(value) for key, value in block.items()})
@@ -147,6 +149,8 @@ def load(name: str) -> Suite:
         KeyError,
         TypeError,
         ValueError,
+        AttributeError,
+        RecursionError,
     ) as error:
         raise UserError(f"suite {path}: {type(error).__name__}: {error}") from error
     if raw:
@@ -156,6 +160,10 @@ def load(name: str) -> Suite:
     if not suite.blocks or not suite.required:
         raise UserError(f"suite {path}: it needs at least one [[blocks]] and one required platform")
     return suite
+
+
+def _expectation(outcome: str, reason: str) -> Expect:
+    return Expect(outcome=Expectation(outcome), reason=str(reason))
 
 
 def _strings(value: object) -> tuple[str, ...]:

@@ -7,8 +7,11 @@ means and pixels too, so that there is one comparator.
 import hashlib
 import io
 import json
+import lzma
+import math
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +38,20 @@ DTYPES = (
 )
 FORMAT = 1
 MAX_TRACE_BYTES = 2**30
+# What zipfile and json raise at damage; RuntimeError is for encryption and for nesting without end.
+_UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    HarnessError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +66,9 @@ class TensorRecord:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise HarnessError(f"tensor {self.name!r}: dtype {self.dtype!r} is not one of {DTYPES}")
-        expected = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
-        if len(self.data) != expected:
+        # Python's integers: a product of int64 wraps, and of two negative sizes is positive.
+        expected = math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        if min(self.shape, default=0) < 0 or len(self.data) != expected:
             raise HarnessError(
                 f"tensor {self.name!r}: {self.dtype}{list(self.shape)} takes {expected} bytes, got {len(self.data)}"
             )
@@ -145,18 +163,12 @@ class Trace:
                     for number, entry in enumerate(manifest["tensors"])
                 )
                 digests = [entry["sha256"] for entry in manifest["tensors"]]
-        except (
-            OSError,
-            zipfile.BadZipFile,
-            KeyError,
-            TypeError,
-            ValueError,
-            HarnessError,
-        ) as error:
+            if [tensor.digest for tensor in tensors] != digests:
+                raise UserError("it is damaged: a tensor does not match its digest")
+            environment = {str(key): str(value) for key, value in manifest["environment"].items()}
+            return cls(tensors=tensors, environment=environment)
+        except _UNREADABLE as error:
             raise UserError(f"cannot read trace {path}: {error}") from error
-        if [tensor.digest for tensor in tensors] != digests:
-            raise UserError(f"trace {path} is damaged: a tensor does not match its digest")
-        return cls(tensors=tensors, environment=manifest["environment"])
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -30,6 +30,8 @@ from harness.widen import widen
 # with larger crops, so that what ships has seen its own arithmetic and a realistic share of picture borders.
 FINISH_SHARE = 0.15
 FINISH_CROP = 256
+# Steps between two states that an interrupted run can go on from.
+RESUME_EVERY = 1000
 Report = Callable[["Progress"], None]
 
 
@@ -226,7 +228,7 @@ def train_point(
                     seconds_left=left,
                 )
             )
-        if done % 1000 == 0:
+        if done % RESUME_EVERY == 0:
             _save_atomically(
                 state_file,
                 lambda path, done=done: torch.save(  # type: ignore[misc]

@@ -241,6 +241,14 @@ def test_a_layer_without_an_integer_rule_is_refused() -> None:
         integer(network, RANGES)
 
 
+def test_a_hidden_layer_may_have_no_rectifier() -> None:
+    network = random_pointwise(4, 0.01)
+    bare = replace(network, layers=network.convolutions)
+    net = integer(bare, observed(bare))
+    assert net.layers[0].leaky is None
+    assert net.layers[0].requantize.low.max() < 0
+
+
 @pytest.mark.parametrize("slope", [-0.1, 1.5, 1e-5])
 def test_a_leaky_slope_that_max_cannot_make_is_refused(slope: float) -> None:
     """max(x, slope * x) is the rectifier only for slopes in 0..1, and 12 bits must hold the slope."""

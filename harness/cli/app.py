@@ -2,6 +2,7 @@
 # ruff: noqa: PLC0415 - `crosscheck --help` must not wait for torch
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,3 +91,6 @@ def write_file(path: Path, data: bytes) -> None:
         raise UserError(
             f"cannot write {path}: {error.strerror}; give a writable place with -o"
         ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

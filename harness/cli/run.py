@@ -77,6 +77,9 @@ def run(
     if suite == "selftest":
         from harness import selftest
 
+        if (case, images, add, checkpoint, codec) != ("*", None, None, None, None):
+            raise UserError("run selftest takes --out alone: it always makes all of its checks")
+
         finished = selftest.run()
     else:
         finished = _run_suite(

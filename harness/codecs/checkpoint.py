@@ -111,6 +111,9 @@ def build_model(family: Family, state: StateDict) -> CompressionModel:
             f"this checkpoint is not a {family.name}: {wrong[0]} ({len(wrong)} such differences)"
         )
     weights = {name: state[name].float() for name in wanted}
+    broken = [name for name, weight in weights.items() if not torch.isfinite(weight).all()]
+    if broken:
+        raise UserError(f"this checkpoint's {broken[0]} contains NaN or infinity")
     # Not CompressAI's own method: that one insists on the CDF tables, which many checkpoints lack.
     torch.nn.Module.load_state_dict(model, weights, strict=False)
     return model.eval()

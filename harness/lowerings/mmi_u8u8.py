@@ -24,6 +24,7 @@ from harness.lowerings.base import (
     feature_map,
 )
 from harness.lowerings.requantize import requantize_function
+from harness.lowerings.rows import Phase, interleave, phases, pixel_numbers, rows_under
 from harness.quantize import (
     I32,
     MEDIAN_FRACTION_BITS,
@@ -34,7 +35,6 @@ from harness.quantize import (
     Requantization,
 )
 
-END = 2**31 - 1
 # A direct convolution is computed in this many blocks of rows, so that patches and accumulators stay in cache.
 TILES = 4
 
@@ -66,40 +66,6 @@ class MatMulIntegerU8U8:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """The taps that reach one output phase of a (transposed) convolution: input offsets and kernel positions."""
-
-    offsets: tuple[tuple[int, int], ...]
-    taps: tuple[tuple[int, int], ...]
-
-
-def phases(layer: IntegerLayer) -> list[Phase]:
-    """Output pixel s*i + r takes input i + (r + p - u) / s wherever that is whole; s = 1 if not transposed."""
-    k, p = layer.weight.shape[2], layer.padding
-    if not layer.transposed:
-        if layer.stride != 1 or 2 * p != k - 1:
-            raise UserError(
-                f"layer {layer.name}: only stride 1 with same padding is lowered, not stride {layer.stride}"
-            )
-        grid = [(u, v) for u in range(k) for v in range(k)]
-        return [Phase(offsets=tuple((u - p, v - p) for u, v in grid), taps=tuple(grid))]
-    s = layer.stride
-    if layer.output_padding != s - k + 2 * p:
-        raise UserError(
-            f"layer {layer.name}: only transposed convolutions that enlarge by exactly {s} are lowered"
-        )
-    axis = {r: [(u, (r + p - u) // s) for u in range(k) if (r + p - u) % s == 0] for r in range(s)}
-    return [
-        Phase(
-            offsets=tuple((du, dv) for _, du in axis[r] for _, dv in axis[c]),
-            taps=tuple((u, v) for u, _ in axis[r] for v, _ in axis[c]),
-        )
-        for r in range(s)
-        for c in range(s)
-    ]
-
-
 class _Lowered:
     """One graph in the making."""
 
@@ -118,7 +84,7 @@ class _Lowered:
         for layer in net.layers:
             accumulators = self._convolution(layer, rows, row_of, zero_point=-low)
             blocks = [self._activation(layer, label, acc) for label, acc in accumulators.items()]
-            row_of = self._interleave(layer, row_of) if layer.transposed else row_of
+            row_of = interleave(graph, layer, row_of) if layer.transposed else row_of
             low = int((layer.leaky or layer.requantize).low[0])
             if layer is net.layers[-1]:
                 values = graph.node("Concat", blocks, f"{layer.name}.values", axis=0)
@@ -191,30 +157,10 @@ class _Lowered:
         rows = graph.node("Min", [rows, self._i32("z.symbol_max", SYMBOL_LIMIT)], "z.clamped")
         rows = graph.node("Mul", [rows, self._i32("z.unit", 2**MEDIAN_FRACTION_BITS)], "z.scaled")
         rows = self._requantize("z_q", "z_q", rows, net.entry)
-        count = self._count("z", shape)
+        count = pixel_numbers(graph, "z", shape)
         row_of = graph.node("Reshape", [count, shape], "z.row_of")
         self._tap("z_q", rows, row_of)
         return self._to_u8(rows, int(net.entry.low[0])), row_of
-
-    def _count(self, name: str, size: str) -> str:
-        """1, 2, .. height * width as int32, from the int64 pair (height, width)."""
-        graph = self.graph
-        one = graph.constant("one", np.asarray(1, np.int64))
-        sides = [
-            graph.node(
-                "Gather",
-                [size, graph.constant(f"axis_{axis}", np.asarray(axis, np.int64))],
-                f"{name}.{side}",
-            )
-            for axis, side in enumerate(("height", "width"))
-        ]
-        end = graph.node("Add", [graph.node("Mul", sides, f"{name}.pixels"), one], f"{name}.end")
-        return graph.node(
-            "Cast",
-            [graph.node("Range", [one, end, one], f"{name}.count64")],
-            f"{name}.count",
-            to=INT32,
-        )
 
     def _convolution(
         self, layer: IntegerLayer, rows: str, row_of: str, *, zero_point: int
@@ -246,9 +192,9 @@ class _Lowered:
         """Name, taps and int32 index [pixels, taps] of every block of a layer."""
         graph, name, plan = self.graph, layer.name, phases(layer)
         offsets = sorted({offset for phase in plan for offset in phase.offsets})
-        rows_under = self._rows_under(name, row_of, offsets)
+        taps = rows_under(graph, name, row_of, offsets)
         if len(plan) == 1:
-            index = graph.node("Transpose", [rows_under], f"{name}.index", perm=[1, 0])
+            index = graph.node("Transpose", [taps], f"{name}.index", perm=[1, 0])
             tiles = [f"{name}.tile{number}" for number in range(TILES)]
             names = [f"{tile}.index" for tile in tiles]
             graph.nodes.append(
@@ -261,47 +207,8 @@ class _Lowered:
         for number, phase in enumerate(plan):
             label = f"{name}.phase{number}"
             chosen = self._i32(f"{label}.taps", np.array([offsets.index(o) for o in phase.offsets]))
-            index = graph.node("Gather", [rows_under, chosen], f"{label}.rows_under", axis=0)
+            index = graph.node("Gather", [taps, chosen], f"{label}.rows_under", axis=0)
             yield label, phase, graph.node("Transpose", [index], f"{label}.index", perm=[1, 0])
-
-    def _rows_under(self, name: str, row_of: str, offsets: list[tuple[int, int]]) -> str:
-        """int32 [taps, pixels]: for every input offset, which row lies there (row 0 is the padding)."""
-        graph = self.graph
-        reach = max(abs(d) for offset in offsets for d in offset)
-        padded = graph.node(
-            "Pad", [row_of, graph.constant(f"pads_{reach}", [reach] * 4)], f"{name}.row_of_padded"
-        )
-        plane = graph.node(
-            "Unsqueeze", [padded, graph.constant("first_axis", [0])], f"{name}.row_of_plane"
-        )
-        windows = []
-        for du, dv in offsets:
-            starts = [reach + du, reach + dv]
-            ends = [du - reach or END, dv - reach or END]
-            corners = [
-                graph.constant(f"starts_{starts[0]}_{starts[1]}", starts),
-                graph.constant(f"ends_{ends[0]}_{ends[1]}", ends),
-                graph.constant("spatial_axes", [1, 2]),
-            ]
-            windows.append(graph.node("Slice", [plane, *corners], f"{name}.tap_{du}_{dv}"))
-        stacked = graph.node("Concat", windows, f"{name}.taps", axis=0)
-        shape = graph.constant(f"shape_taps_{len(offsets)}", [len(offsets), -1])
-        return graph.node("Reshape", [stacked, shape], f"{name}.rows_under")
-
-    def _interleave(self, layer: IntegerLayer, row_of: str) -> str:
-        """Map of the enlarged picture: pixel (s i + r, s j + c) is row 1 + (s r + c) * pixels + (i * W + j)."""
-        graph, s, name = self.graph, layer.stride, layer.name
-        size = graph.node("Shape", [row_of], f"{name}.size")
-        grown = graph.node(
-            "Mul", [size, graph.constant(f"enlarge_{s}", [s, s])], f"{name}.out_size"
-        )
-        count = self._count(f"{name}.out", grown)
-        split = graph.node(
-            "Concat", [graph.constant(f"phases_{s}", [s, s]), size], f"{name}.split", axis=0
-        )
-        blocks = graph.node("Reshape", [count, split], f"{name}.blocks")
-        woven = graph.node("Transpose", [blocks], f"{name}.woven", perm=[2, 0, 3, 1])
-        return graph.node("Reshape", [woven, grown], f"{name}.row_of")
 
     def _tap(self, name: str, values: str, row_of: str) -> None:
         """Expose an activation as an output, rows in raster order."""

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import PlatformUnavailable
 from harness.platforms.base import PLATFORMS, Array, Engine, Feeds, PlatformSpec, Session
+
+if TYPE_CHECKING:
+    from onnx.reference import ReferenceEvaluator
+    from onnx.reference.op_run import OpRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,7 @@ class OnnxReferenceEngine:
             "runtime": f"onnx {onnx.__version__} ReferenceEvaluator",
             "provider": "numpy",
             "numpy": np.__version__,
+            "replaced_operators": "GatherElements",
             "integer_kernel": "numpy int32 matmul",
             "float_kernel": "onnx.reference",
         }
@@ -35,17 +41,30 @@ class OnnxReferenceEngine:
         import onnx
         from onnx.reference import ReferenceEvaluator
 
-        return OnnxReferenceSession(ReferenceEvaluator(onnx.load_model_from_string(onnx_model)))
+        model = onnx.load_model_from_string(onnx_model)
+        return OnnxReferenceSession(ReferenceEvaluator(model, new_ops=[_gather_elements()]))
+
+
+def _gather_elements() -> "type[OpRun]":
+    """GatherElements as the specification has it: the evaluator's own (numpy.choose) refuses tables over 32 entries."""
+    from onnx.reference.op_run import OpRun
+
+    class GatherElements(OpRun):
+        op_domain = ""
+
+        def _run(self, data: Array, indices: Array, axis: int = 0) -> tuple[Array]:
+            return (np.take_along_axis(data, indices.astype(np.int64), axis),)
+
+    return GatherElements
 
 
 class OnnxReferenceSession:
-    def __init__(self, evaluator: object) -> None:
+    def __init__(self, evaluator: "ReferenceEvaluator") -> None:
         self._evaluator = evaluator
 
     def run(self, feeds: Feeds) -> Mapping[str, Array]:
-        names = list(self._evaluator.output_names)  # type: ignore[attr-defined]
-        outputs = self._evaluator.run(None, dict(feeds))  # type: ignore[attr-defined]
-        return dict(zip(names, outputs, strict=True))
+        outputs = self._evaluator.run(None, dict(feeds))
+        return dict(zip(self._evaluator.output_names, outputs, strict=True))
 
 
 PLATFORMS.register(OnnxReferencePlatform(name="onnx-reference", networks=frozenset({"h_s"})))

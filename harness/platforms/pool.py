@@ -6,7 +6,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -104,8 +105,9 @@ class Child:
             )
             self.close()
             raise self._unavailable
-        described = reply["environment"]
-        assert isinstance(described, dict)
+        described = reply.get("environment")
+        if not isinstance(described, dict):
+            raise self._babbled("it did not say what runs there")
         variables = {f"variable {k}": v for k, v in self._platform.variables.items()}
         self._environment = {"platform": self._platform.name, **described, **variables}
         self.seconds += time.perf_counter() - began
@@ -115,20 +117,27 @@ class Child:
     ) -> tuple[dict[str, object], tuple[TensorRecord, ...]]:
         assert self._process is not None
         assert self._process.stdin is not None
-        try:
+        with self._deadline():
             wire.send(self._process.stdin, {"artifact": artifact}, onnx_model, feeds)  # type: ignore[arg-type]
-        except BrokenPipeError:
-            raise self._died() from None
         reply, tensors = self._reply()
         seconds = reply.get("seconds", 0.0)
-        assert isinstance(seconds, float)
+        if not isinstance(seconds, float):
+            raise self._babbled("it did not say how long it took")
         self.seconds += seconds
         return reply, tensors
 
     def _reply(self) -> tuple[dict[str, object], tuple[TensorRecord, ...]]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        with self._deadline():
+            reply, _, tensors = wire.receive(self._process.stdout)  # type: ignore[arg-type]
+        return reply, tensors
+
+    @contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """Talk to the process; whatever goes wrong ends it and is one of the platform errors."""
         process = self._process
         assert process is not None
-        assert process.stdout is not None
         expired = threading.Event()
 
         def expire() -> None:
@@ -138,17 +147,22 @@ class Child:
         timer = threading.Timer(self._timeout, expire)
         timer.start()
         try:
-            reply, _, tensors = wire.receive(process.stdout)  # type: ignore[arg-type]
-        except EOFError:
+            yield
+        except (EOFError, BrokenPipeError):
             if expired.is_set():
                 self.close()
                 raise PlatformTimedOut(
-                    f"platform {self._platform.name} gave no answer for {self._timeout:.0f} s and was stopped"
+                    f"platform {self._platform.name} gave no answer for {self._timeout:g} s and was stopped"
                 ) from None
             raise self._died() from None
+        except HarnessError as error:
+            raise self._babbled(str(error)) from None
         finally:
             timer.cancel()
-        return reply, tensors
+
+    def _babbled(self, what: str) -> HarnessError:
+        self.close()
+        return PlatformCrashed(f"the process of platform {self._platform.name} was stopped: {what}")
 
     def _died(self) -> HarnessError:
         assert self._process is not None

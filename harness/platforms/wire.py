@@ -36,18 +36,21 @@ def receive(stream: BinaryIO) -> tuple[dict[str, object], bytes, tuple[TensorRec
     """Read one message; EOFError if the other side is gone, HarnessError if it does not speak this language."""
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
     if length > MAX_MESSAGE_BYTES:
-        raise HarnessError("the platform's process wrote something that is not a message")
-    head = json.loads(_exactly(stream, length))
-    blob = _exactly(stream, head.pop("blob"))
-    tensors = tuple(
-        TensorRecord(
-            name=t["name"],
-            dtype=t["dtype"],
-            shape=tuple(t["shape"]),
-            data=_exactly(stream, t["bytes"]),
+        raise HarnessError("it wrote something that is not a message")
+    try:
+        head = json.loads(_exactly(stream, length))
+        blob = _exactly(stream, head.pop("blob"))
+        tensors = tuple(
+            TensorRecord(
+                name=t["name"],
+                dtype=t["dtype"],
+                shape=tuple(t["shape"]),
+                data=_exactly(stream, t["bytes"]),
+            )
+            for t in head.pop("tensors")
         )
-        for t in head.pop("tensors")
-    )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise HarnessError("it wrote something that is not a message") from error
     return head, blob, tensors
 
 

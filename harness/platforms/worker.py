@@ -9,6 +9,7 @@ from typing import BinaryIO
 from harness.errors import FellBack, PlatformUnavailable, Unsupported
 from harness.platforms import wire
 from harness.platforms.base import PLATFORMS, Engine, Session
+from harness.platforms.machine import machine
 from harness.trace import TensorRecord
 
 SESSIONS_KEPT = 64
@@ -25,7 +26,11 @@ def serve(name: str, requests: BinaryIO, replies: BinaryIO) -> None:
         )
         return
     wire.send(
-        replies, {"environment": dict(engine.environment()), "seconds": time.perf_counter() - began}
+        replies,
+        {
+            "environment": {**machine(), **engine.environment()},
+            "seconds": time.perf_counter() - began,
+        },
     )
     sessions: OrderedDict[str, Session] = OrderedDict()
     while True:

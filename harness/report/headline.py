@@ -37,11 +37,14 @@ def _finding(results: Results) -> str:
 def statements(results: Results) -> list[str]:
     """What the run showed: one sentence a matrix, then how different the platforms really were."""
     kernels = results["summary"]["kernels"]
+    floats = (
+        f" up to {_count(kernels['float_results'], 'different FP32 result')}"
+        " for one and the same input, and"
+    )
     return [
-        *(_statement(matrix) for matrix in matrices(results)),
-        f"{_count(kernels['platforms'], 'platform')} ran: up to"
-        f" {_count(kernels['float_results'], 'different FP32 result')} for one and the same input,"
-        f" and {_count(kernels['integer_kernels'], 'different integer kernel')}.",
+        *(_statement(matrix) + _pictures(results, matrix) for matrix in matrices(results)),
+        f"{_count(kernels['platforms'], 'platform')} ran:{floats if kernels['float_results'] else ''}"
+        f" {_count(kernels['integer_kernels'], 'different integer kernel')}.",
     ]
 
 
@@ -59,6 +62,19 @@ def _statement(matrix: Matrix) -> str:
             f" {values:,} values compared bit for bit.{rest}"
         )
     return f"{matrix.title}: {_broken(total, ran)} over {pairs}.{rest}"
+
+
+def _pictures(results: Results, matrix: Matrix) -> str:
+    """How many pictures were lost somewhere, if any were."""
+    seen, lost = set(), set()
+    for cell in results["cells"]:
+        if (cell["precision"], cell["scope"]) == (matrix.precision, matrix.scope):
+            seen.add(cell["input"])
+            if cell["outcome"] == Outcome.UNDECODABLE.value:
+                lost.add(cell["input"])
+    if not lost:
+        return ""
+    return f" {len(lost):,} of {_count(len(seen), 'picture')} cannot be decoded on some pair."
 
 
 def _broken(total: Entry, ran: int) -> str:
