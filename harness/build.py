@@ -11,7 +11,8 @@ from harness.cdf import save_tables
 from harness.codecs.base import Codec
 from harness.errors import UserError
 from harness.lowerings.base import FLOAT, LOWERINGS, Artifact, Source, default_lowering
-from harness.quantize import IntegerNet, Precision, quantize
+from harness.quantize import quantize
+from harness.specification import IntegerNet, Precision
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,11 @@ from harness import coder
 from harness.bitstream import Bitstream, Header, check_specification, symbol_hash
 from harness.build import Build
 from harness.cdf import CdfTables, indexes_from_scales
-from harness.codecs.base import DOWNSAMPLING, MEDIAN_FRACTION_BITS
+from harness.codecs.base import DOWNSAMPLING
 from harness.errors import StreamError
 from harness.images import pad_to_multiple, to_pixels, to_tensor, unpad
 from harness.lowerings.base import Artifact
+from harness.specification import MEDIAN_FRACTION_BITS
 from harness.trace import TensorRecord, Trace
 
 I32 = NDArray[np.int32]
@@ -183,7 +184,8 @@ def _entropy_parameters(made: Build, z_symbols: I32, run: Run) -> Arrays:
     artifact = made.artifacts["h_s"]
     if artifact.integer:
         outputs = run("h_s", artifact, {"z_symbols": z_symbols})
-        lowest, highest = (int(f(outputs["indexes"])) for f in (np.min, np.max))
+        indexes = outputs["indexes"].astype(np.int32, copy=False)
+        lowest, highest = int(indexes.min()), int(indexes.max())
         if not 0 <= lowest <= highest < len(made.codec.y_tables.cdf):
             raise StreamError(
                 f"h_s gave CDF indexes from {lowest} to {highest}; the tables have {len(made.codec.y_tables.cdf)} rows"

@@ -14,8 +14,9 @@ from harness.build import Build, build
 from harness.calibrate import Ranges, forward, observe
 from harness.case import input_name
 from harness.codecs import checkpoint
-from harness.codecs.base import DOWNSAMPLING, FAMILIES, MEDIAN_FRACTION_BITS, Codec
+from harness.codecs.base import DOWNSAMPLING, FAMILIES, Codec
 from harness.errors import UserError
+from harness.specification import MEDIAN_FRACTION_BITS
 
 U8 = NDArray[np.uint8]
 

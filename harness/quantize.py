@@ -1,21 +1,12 @@
-"""From a float network and its ranges to an integer-only specification. What runs it comes later.
-
-The specification of a hyper-synthesis h_s is a function from integers (z symbols) to integers (sigma and means in
-fixed point, CDF indexes): weights, biases and accumulators are integers, every requantization is
-`floor((accumulator + bias) * multiplier / 2**shift + 1/2)` clamped (half up), and indexes come from comparisons with
-integer thresholds. `reference.py` executes it; nothing else defines it.
+"""From a float network and its ranges to its integer-only specification. What runs it comes later.
 
 Only + - * /, comparisons, floor and powers of two act on floats here, one element at a time: IEEE 754 gives those one
 result everywhere, so that the same codec and ranges quantize to the same integers on every machine (the digest of
 the result is stored with each shipped codec and checked).
 """
 
-import hashlib
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,125 +15,27 @@ from harness.calibrate import F64, ChannelRange, Ranges
 from harness.cdf import fixed_thresholds
 from harness.errors import UserError
 from harness.network import Convolution, LeakyRelu, Network, Relu
+from harness.specification import (
+    I32,
+    I64,
+    MEAN_MAX,
+    MEDIAN_FRACTION_BITS,
+    SIGMA_MAX,
+    IntegerLayer,
+    IntegerNet,
+    Precision,
+    Requantization,
+)
 
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-
-# z symbols are clamped to 16 bits and come in units of 2^-8, like the medians.
-SYMBOL_LIMIT = 2**15 - 1
-MEDIAN_FRACTION_BITS = 8
 # (accumulator + bias) * multiplier stays below this, so that adding the clamp's offset cannot leave int32.
 PRODUCT_LIMIT = 2**30
+# Beyond 8x8 bits int32 cannot carry the accumulators; such specifications are bounded by what float64 carries.
+WIDE_PRODUCT_LIMIT = 2**52
 MULTIPLIER_BITS = 8
 MAX_SHIFT = 29
 LEAKY_SHIFT = 12
-SIGMA_MAX = 2**16 - 1
-MEAN_MAX = 2**15 - 1
 # Head-room of the outputs over what calibration saw.
 OUTPUT_MARGIN = 1.5
-_PRECISION = re.compile(r"w([1-9][0-9]?)a([1-9][0-9]?)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Precision:
-    """Bits of the weights, and of z and every hidden activation; `layer_weight_bits` overrides by layer name."""
-
-    name: str
-    weight_bits: int
-    activation_bits: int
-
-    @classmethod
-    def parse(cls, name: str) -> "Precision":
-        """`w8a8` and the like, 2 to 16 bits each.
-
-        >>> Precision.parse("w4a16").activation_bits
-        16
-        """
-        match = _PRECISION.fullmatch(name)
-        bits = [int(group) for group in match.groups()] if match else []
-        if not bits or not all(2 <= b <= 16 for b in bits):  # noqa: PLR2004 - the range of the specification
-            raise UserError(
-                f"no precision {name!r}: integer precisions are w2a2 to w16a16, such as w8a8"
-            )
-        return cls(name=name, weight_bits=bits[0], activation_bits=bits[1])
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Requantization:
-    """clamp(floor((x + bias) * multiplier / 2**shift + 1/2), low, high), all int32 [C], shift >= 1."""
-
-    bias: I32
-    multiplier: I32
-    shift: I32
-    low: I32
-    high: I32
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class IntegerLayer:
-    """An integer (transposed) convolution, its requantization, and an optional leaky rectifier.
-
-    `weight` int32 [out, in, k, k]. Inputs lie in [input_low, input_high]; real zero is 0, so padding pads 0.
-    `leaky`, where given, requantizes the requantized value r once more: the output is max(r, leaky(r)).
-    `bounds` int64 [out]: proven largest |accumulator + bias|.
-    """
-
-    name: str
-    weight: I32
-    stride: int
-    padding: int
-    transposed: bool
-    output_padding: int
-    input_low: int
-    input_high: int
-    requantize: Requantization
-    leaky: Requantization | None
-    bounds: I64
-
-
-@dataclass(frozen=True, kw_only=True)
-class IntegerNet:
-    """The integer-only specification of one h_s.
-
-    z_q = entry(symbol * 2^8); then the layers; the last one gives sigma in [0, 65535] with `sigma_fraction_bits` and,
-    after it, means with `mean_fraction_bits`. indexes = number of `thresholds` (int64 [63]) below sigma.
-    """
-
-    name: str
-    precision: str
-    outputs: tuple[str, ...]
-    entry: Requantization
-    layers: tuple[IntegerLayer, ...]
-    sigma_fraction_bits: int
-    mean_fraction_bits: int
-    thresholds: I64
-
-    @property
-    def latent_channels(self) -> int:
-        return int(self.layers[-1].weight.shape[0]) // len(self.outputs)
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over every integer of the specification."""
-        digest = hashlib.sha256()
-        _feed(digest, self)
-        return digest.hexdigest()
-
-
-def _feed(digest: "hashlib._Hash", value: object) -> None:
-    if isinstance(value, np.ndarray):
-        digest.update(
-            f"{list(value.shape)}".encode() + np.ascontiguousarray(value, "<i8").tobytes()
-        )
-    elif isinstance(value, (Requantization, IntegerLayer, IntegerNet)):
-        for field in fields(value):
-            digest.update(f"{field.name}:".encode())
-            _feed(digest, getattr(value, field.name))
-    elif isinstance(value, tuple):
-        for item in value:
-            _feed(digest, item)
-    else:
-        digest.update(f"{value};".encode())
 
 
 def quantize(
@@ -166,10 +59,9 @@ def quantize(
     for number, (convolution, pointwise) in enumerate(blocks):
         slope = _activation(convolution, pointwise)
         if number < len(blocks) - 1:
-            low, high = _hidden_clamp(
-                ranges[(pointwise or (convolution,))[-1].name], precision.activation_bits, slope
-            )
-            wanted = _hidden_scale(ranges[(pointwise or (convolution,))[-1].name], low, high)
+            reach = ranges[(pointwise or (convolution,))[-1].name]
+            low, high = _hidden_clamp(reach, precision.activation_bits, slope)
+            wanted = _hidden_scale(reach, low, high)
             lows, highs = np.full(len(wanted), low), np.full(len(wanted), high)
         else:
             wanted, lows, highs = _output_grid(len(convolution.bias), network.outputs, output_bits)
@@ -177,7 +69,7 @@ def quantize(
             convolution,
             scale,
             wanted,
-            precision.weight_bits,
+            precision,
             slope,
             (input_low, input_high),
             (lows, highs),
@@ -310,7 +202,7 @@ def _quantize_layer(
     convolution: Convolution,
     in_scale: F64,
     wanted: F64,
-    weight_bits: int,
+    precision: Precision,
     slope: float,
     input_range: tuple[int, int],
     clamp: tuple[NDArray[np.int64], NDArray[np.int64]],
@@ -320,7 +212,9 @@ def _quantize_layer(
     """One layer and the real scale of its outputs; `exact` outputs land on `wanted` precisely, others just above."""
     folded = convolution.weight.astype(np.float64) * in_scale[None, :, None, None]
     bias = convolution.bias.astype(np.float64)
-    levels = 2 ** (weight_bits - 1) - 1
+    levels = 2 ** (precision.weight_bits - 1) - 1
+    narrow = precision.weight_bits + precision.activation_bits <= 16  # noqa: PLR2004 - 8x8 bits
+    limit = PRODUCT_LIMIT if narrow else WIDE_PRODUCT_LIMIT
     largest = np.abs(folded).reshape(len(folded), -1).max(axis=1)
     # A dead channel has tiny weights beside a real bias: keep its bias representable.
     step = np.maximum(np.maximum(largest / levels, np.abs(bias) / 2**20), 2.0**-40)
@@ -329,12 +223,12 @@ def _quantize_layer(
         np.floor(np.abs(folded).reshape(len(folded), -1) / step[:, None] + 1).sum(axis=1) * reach
         + 2**21
     )
-    multiplier_bits = int(min(MULTIPLIER_BITS, _log2_floor(PRODUCT_LIMIT / rough).min() - 1))
+    multiplier_bits = int(min(MULTIPLIER_BITS, _log2_floor(limit / rough).min() - 1))
     if multiplier_bits < 0:
         worst = int(rough.argmax())
         raise UserError(
             f"layer {convolution.name}, channel {worst}: its accumulator may reach {int(rough[worst])}, "
-            f"more than the {PRODUCT_LIMIT} of an int32 requantization; use fewer bits"
+            f"more than the {limit} that its requantization carries; use fewer bits"
         )
     ratio = step / wanted
     shift = np.clip(multiplier_bits - 1 - _log2_floor(ratio), 1, MAX_SHIFT)
@@ -347,11 +241,11 @@ def _quantize_layer(
     bias_int = np.floor(bias / step + 0.5).astype(np.int64)
     bounds = np.abs(weight).reshape(len(weight), -1).sum(axis=1) * reach + np.abs(bias_int)
     products = bounds * multiplier
-    if products.max() >= PRODUCT_LIMIT:
+    if products.max() >= limit:
         worst = int(products.argmax())
         raise UserError(
             f"layer {convolution.name}, channel {worst}: (accumulator + bias) * multiplier may reach "
-            f"{int(products[worst])}, not below {PRODUCT_LIMIT}; use fewer bits"
+            f"{int(products[worst])}, not below {limit}; use fewer bits"
         )
     lows, highs = clamp
     leaky = None

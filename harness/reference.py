@@ -6,7 +6,7 @@ Slow and obvious on purpose. Every lowering must equal it, bit for bit.
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.quantize import (
+from harness.specification import (
     I64,
     MEDIAN_FRACTION_BITS,
     SYMBOL_LIMIT,

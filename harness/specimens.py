@@ -9,7 +9,7 @@ from harness.case import rng
 from harness.cdf import TOTAL, CdfTables, scale_thresholds
 from harness.codecs.base import Codec
 from harness.network import F32, Convolution, Layer, LeakyRelu, Network
-from harness.quantize import I32, IntegerLayer, IntegerNet, Requantization
+from harness.specification import I32, IntegerLayer, IntegerNet, Requantization
 
 N, M = 8, 12
 SCALES = 64

@@ -39,7 +39,7 @@ Report = Callable[["Progress"], None]
 class Point:
     """One rate point of a recipe. `lmbda` weighs 255^2 * MSE against bits per pixel, `m` is its own width.
 
-    Quality 0 is a start for others: it does not ship.
+    A point that does not ship is a start for others.
     """
 
     quality: int
@@ -48,6 +48,7 @@ class Point:
     steps: int
     learning_rate: float
     start_from: int | None = None
+    ships: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +78,37 @@ def read_recipe(path: Path) -> Recipe:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         points = tuple(Point(**point) for point in raw.pop("points"))
         recipe = Recipe(points=points, **raw)
-    except (OSError, tomllib.TOMLDecodeError, TypeError, KeyError) as error:
+        for part in (recipe, *points):
+            _check_fields(part)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"recipe {path}: {error}") from error
     known: set[int] = set()
     for point in recipe.points:
+        if point.quality in known:
+            raise UserError(f"recipe {path}: there are two points q{point.quality}")
         if point.start_from is not None and point.start_from not in known:
             raise UserError(
                 f"recipe {path}: q{point.quality} starts from q{point.start_from}, which is not before it"
             )
         known.add(point.quality)
     return recipe
+
+
+def _check_fields(part: Recipe | Point) -> None:
+    """Numbers are numbers of their kind and not below 1 (a rate above 0, a quality and a seed from 0)."""
+    for name, value in vars(part).items():
+        kind = {
+            "family": str,
+            "points": tuple,
+            "lmbda": (int, float),
+            "learning_rate": (int, float),
+        }
+        if name == "start_from" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, kind.get(name, int)) or value == ():
+            raise TypeError(f"{name} cannot be {value!r}")
+        if name in {"n", "m", "steps", "lmbda", "learning_rate"} and value <= 0:
+            raise ValueError(f"{name} must be above 0, not {value!r}")
 
 
 class Crops:
@@ -103,7 +125,10 @@ class Crops:
         self.digest = hashlib.sha256()
         self.images: list[NDArray[np.uint8]] = []
         for path in paths:
-            pixels = np.asarray(Image.open(path).convert("RGB"))
+            try:
+                pixels = np.asarray(Image.open(path).convert("RGB"))
+            except (OSError, SyntaxError, ValueError) as error:
+                raise UserError(f"cannot read image {path}: {error}") from error
             if min(pixels.shape[:2]) >= FINISH_CROP:
                 self.images.append(pixels)
                 self.digest.update(pixels.tobytes())
@@ -272,7 +297,7 @@ def train(
     files: dict[int, Path] = {}
     for listed in recipe.points:
         point = replace(listed, steps=max(1, int(listed.steps * scale_steps)))
-        target = (out if point.quality else work) / f"q{point.quality}.safetensors"
+        target = (out if point.ships else work) / f"q{point.quality}.safetensors"
         files[point.quality] = target
         if target.exists():
             continue
@@ -300,4 +325,4 @@ def train(
         _save_atomically(target.with_suffix(".json"), lambda path, text=text: path.write_text(text))  # type: ignore[misc]
         _save_atomically(target, lambda path, model=model: save_file(half_weights(model), path))  # type: ignore[misc]
         (work / f"q{point.quality}.resume.pt").unlink(missing_ok=True)
-    return [path for quality, path in files.items() if quality]
+    return [files[point.quality] for point in recipe.points if point.ships]

@@ -12,7 +12,8 @@ from harness.calibrate import ChannelRange, Ranges, forward, observe
 from harness.cdf import scale_thresholds
 from harness.errors import UserError
 from harness.network import Convolution, Gdn, LeakyRelu, Network, Relu
-from harness.quantize import PRODUCT_LIMIT, IntegerLayer, IntegerNet, Precision, quantize
+from harness.quantize import PRODUCT_LIMIT, quantize
+from harness.specification import IntegerLayer, IntegerNet, Precision
 
 CODEC = specimens.tiny_codec()
 H_S = CODEC.networks["h_s"]

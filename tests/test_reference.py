@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import reference, specimens
-from harness.quantize import IntegerLayer, Requantization
+from harness.specification import IntegerLayer, Requantization
 
 EVERY_INT8 = np.arange(-128, 128)
 

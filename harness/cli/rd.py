@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -80,8 +81,10 @@ def rd(
     names = choose(library.names(), codec or ["*"])
     precisions = list(dict.fromkeys(precision or ["fp32", "w8a8"]))
     _make_folder(out)
-    for each in precisions:
-        library.build(names[0], each)  # an unknown precision ends here, not after the first hour
+    with console.status("building codecs"):  # what cannot be built ends here, not after an hour
+        for name in names:
+            for each in precisions:
+                library.build(name, each)
     with Pool() as pool:
         with console.status(f"starting {platform}"):
             record = _environment(pool.child(platform).environment(), images, len(pictures))
@@ -187,13 +190,14 @@ def _sample(made: "Build", image: str, pixels: "Pixels", run: "Run") -> "Sample"
 
 def _environment(record: Mapping[str, str], images: Path, count: int) -> dict[str, str]:
     """What ran where, without the names of machines or users: it gets published."""
-    return {
-        **record,
-        "system": f"{machine.system()} {machine.machine()}",
+    ours = {
+        "system": machine.system(),
+        "machine": machine.machine(),
         "python": machine.python_version(),
         **{package: version(package) for package in PACKAGES},
         "images": f"{count} of folder {images.resolve().name}",
     }
+    return {**ours, **record}
 
 
 def _command(
@@ -238,7 +242,9 @@ def _bar() -> Progress:
 
 
 def _conclude(study: "Study", out: Path) -> None:
-    table = Table("codec", "precision", "bpp", "PSNR dB", "JPEG dB", "margin", "verdict")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for title in ("codec", "precision", "bpp", "PSNR dB", "JPEG dB", "margin", "verdict"):
+        table.add_column(title, no_wrap=True)
     for row in study.rows:
         point = row.point
         numbers = ("" if v is None else f"{v:.2f}" for v in (row.jpeg_psnr, row.margin))

@@ -16,8 +16,6 @@ from harness.registry import Registry
 if TYPE_CHECKING:
     from harness.compressai_import import CompressionModel
 
-# Medians are part of what both ends must agree on, so they are integers: units of 2^-8 of a hyper-latent step.
-MEDIAN_FRACTION_BITS = 8
 # Pictures are padded to multiples of this: four halvings in g_a, two in h_a.
 DOWNSAMPLING = 64
 

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from harness import fixtures
 from harness.cdf import CdfTables, load_tables, scale_thresholds
-from harness.codecs.base import FAMILIES, MEDIAN_FRACTION_BITS, Codec, Family
+from harness.codecs.base import FAMILIES, Codec, Family
 from harness.compressai_import import (
     GDN,
     CompressionModel,
@@ -27,8 +26,10 @@ from harness.compressai_import import (
 )
 from harness.errors import UserError
 from harness.network import F32, Abs, Convolution, Gdn, Layer, LeakyRelu, Network, Relu
+from harness.specification import MEDIAN_FRACTION_BITS
 
 MAX_CHECKPOINT_BYTES = 2**31
+MAX_QUANTILE = 2**15  # a table has an entry for every symbol between its channel's quantiles
 I32 = NDArray[np.int32]
 StateDict = Mapping[str, torch.Tensor]
 
@@ -36,22 +37,29 @@ StateDict = Mapping[str, torch.Tensor]
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """Read a state dict from safetensors or a torch file (weights only); UserError says what is wrong with it."""
     try:
-        if path.stat().st_size > MAX_CHECKPOINT_BYTES:
-            raise UserError(f"checkpoint {path} is larger than {MAX_CHECKPOINT_BYTES} bytes")
+        size = path.stat().st_size
+    except OSError as error:
+        raise UserError(f"cannot read checkpoint {path}: {error.strerror}") from error
+    if size > MAX_CHECKPOINT_BYTES:
+        raise UserError(f"checkpoint {path} is larger than {MAX_CHECKPOINT_BYTES} bytes")
+    try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that torch then refuses
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
-            f"checkpoint {path} holds Python objects besides weights, which could run code: save its state_dict() alone"
+            f"checkpoint {path} is damaged or holds Python objects besides weights, which could run code: save its state_dict() alone"
         ) from None
-    except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"cannot read checkpoint {path}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # unpickling damage raises almost anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot read checkpoint {path}: {reason}") from error
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not all(
-        isinstance(v, torch.Tensor) for v in loaded.values()
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in loaded.items()
     ):
         raise UserError(f"checkpoint {path} is not a state dict of tensors")
     return dict(load_pretrained(loaded))
@@ -81,7 +89,7 @@ def infer_family(state: StateDict) -> Family:
     try:
         m = state["g_a.6.weight"].shape[0]
         ratio = state["h_s.4.weight"].shape[0] / m
-    except (KeyError, IndexError):
+    except (KeyError, IndexError, ZeroDivisionError):
         raise UserError(
             f"this checkpoint is of another architecture; known: {', '.join(FAMILIES.names())}"
         ) from None
@@ -122,6 +130,8 @@ def build_model(family: Family, state: StateDict) -> CompressionModel:
 def _medians(model: CompressionModel) -> torch.Tensor:
     """Round the entropy bottleneck's medians, in place, to the fixed point that the specification gives them."""
     quantiles = model.entropy_bottleneck.quantiles
+    if quantiles.data.abs().max() >= MAX_QUANTILE:
+        raise UserError(f"this checkpoint's quantiles of z reach {quantiles.data.abs().max():g}")
     fixed = torch.floor(quantiles.data[:, 0, 1].double() * 2**MEDIAN_FRACTION_BITS + 0.5).int()
     quantiles.data[:, 0, 1] = fixed.double().div(2**MEDIAN_FRACTION_BITS).float()
     return fixed
@@ -133,7 +143,7 @@ def make_tables(model: CompressionModel, state: StateDict) -> dict[str, I32]:
     Keys: z.cdf z.length z.offset, y.cdf y.length y.offset, medians, scale_thresholds.
     """
     medians = _medians(model)
-    scale_table = torch.tensor(get_scale_table(), dtype=torch.float32)
+    scale_table = torch.as_tensor(get_scale_table(), dtype=torch.float32)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.entropy_bottleneck.update(force=True)
@@ -245,7 +255,10 @@ def load_shipped(name: str) -> Codec:
     if not path.is_file():
         raise UserError(f"no codec {name!r} ships; there are: {', '.join(shipped())}")
     family = FAMILIES[path.parent.name]
-    provenance = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    try:
+        provenance = dict(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"codec {name}: cannot read its .json: {error}") from error
     state = read_checkpoint(path)
     model = build_model(family, state)
     tables = load_tables(path.with_suffix(".tables.npz")) | load_tables(

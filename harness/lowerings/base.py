@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from harness.calibrate import Ranges
 from harness.network import Network
-from harness.quantize import IntegerNet
 from harness.registry import Registry
+from harness.specification import IntegerNet
 
 OPSET = 19
 IR_VERSION = 9

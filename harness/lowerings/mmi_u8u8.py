@@ -25,7 +25,7 @@ from harness.lowerings.base import (
 )
 from harness.lowerings.requantize import requantize_function
 from harness.lowerings.rows import Phase, interleave, phases, pixel_numbers, rows_under
-from harness.quantize import (
+from harness.specification import (
     I32,
     MEDIAN_FRACTION_BITS,
     SIGMA_MAX,

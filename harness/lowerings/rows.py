@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.lowerings.base import INT32, GraphBuilder
-from harness.quantize import IntegerLayer
+from harness.specification import IntegerLayer
 
 END = 2**31 - 1
 

@@ -135,7 +135,8 @@ def to_rd_markdown(study: Study, *, command: str, environment: Mapping[str, str]
         _points(study),
         f"bpp: 8 x payload bytes / pixels. PSNR: 8-bit RGB, dB. Both are means over the"
         f" images. JPEG: {JPEG_SETTINGS}, the mean curve read at our bpp (linear in log bpp)."
-        " Margin: our PSNR less JPEG's; in brackets, file against file: our rate with the container.",
+        " Margin: our PSNR less JPEG's; in brackets, file against file: our rate with the container."
+        " They are empty at rates that JPEG does not reach.",
         _bd_table(study),
         _list("## Warnings", study.warnings),
         "![RD curves](rd.png)",
@@ -162,7 +163,7 @@ def _points(study: Study) -> str:
         cells += [f"{point.bpp:.4f}", f"{point.psnr:.3f}", jpeg, _margin(base), base.verdict]
         for row in rest:
             rate, decibel = row.point.bpp / point.bpp - 1, row.point.psnr - point.psnr
-            cells.append(f"{row.point.bpp:.4f} ({rate:+.2%})")
+            cells.append(f"{row.point.bpp:.4f} ({100 * rate:+.2f} %)")
             cells.append(f"{row.point.psnr:.3f} ({decibel:+.3f})")
             cells += [_margin(row), row.verdict]
         lines.append(_line(cells))
@@ -182,7 +183,7 @@ def _bd_table(study: Study) -> str:
     lines = [
         f"## BD-rate against {ANCHOR_PRECISION}",
         "",
-        f"Interpolation: {variant}. Positive: more bits for the same PSNR.",
+        f"By the package bjontegaard; interpolation: {variant}. Positive: more bits for the same PSNR.",
         "",
         _line(["codec", "precision", "BD-rate", "overlap", "note"]),
         _line(["---", "---", "---:", "---:", "---"]),
@@ -237,6 +238,6 @@ def _curves(axes: "Axes", study: Study) -> None:
     count = len(points[0].samples)
     axes.set_xlabel("bits per pixel (payload)")
     axes.set_ylabel("PSNR, 8-bit RGB (dB)")
-    axes.set_title(f"Means over {count} image{'s' * (count != 1)}", size=11)
+    axes.set_title(f"Means over {count} image{'s' * (count != 1)}", fontsize=11)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, size=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")

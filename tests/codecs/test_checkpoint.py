@@ -19,12 +19,14 @@ from safetensors.torch import save_file
 
 from harness import fixtures
 from harness.build import build
+from harness.calibrate import observe
 from harness.cdf import load_tables, save_tables
 from harness.codecs import checkpoint
-from harness.codecs.base import FAMILIES, MEDIAN_FRACTION_BITS, Family
+from harness.codecs.base import FAMILIES, Family
 from harness.errors import UserError
 from harness.library import Library, check_specification, own_codec
 from harness.network import Abs, Gdn, LeakyRelu, Relu
+from harness.specification import MEDIAN_FRACTION_BITS
 
 N, M = 8, 12
 State = dict[str, torch.Tensor]
@@ -135,8 +137,7 @@ def test_a_scale_table_of_the_checkpoint_is_kept(family: Family) -> None:
     state = state_of(family, tables=True)
     state["gaussian_conditional.scale_table"] = torch.linspace(0.2, 50, 64)
     thresholds = foreign(state).scale_thresholds.view(np.float32)
-    assert (thresholds == np.linspace(0.2, 50, 64, dtype=np.float32)).mean() > 0.9
-    assert thresholds[0] == np.float32(0.2)
+    assert (thresholds == torch.linspace(0.2, 50, 64).numpy()).all()
 
 
 def test_tables_that_are_there_in_part_are_made_anew(family: Family) -> None:
@@ -191,7 +192,7 @@ def test_a_family_can_be_named_but_not_wrongly(family: Family) -> None:
     assert foreign(state, family).family == family.name
     for other in FAMILIES:
         if other.name != family.name:
-            with pytest.raises(UserError, match=f"not a {other.name}: h_s.4"):
+            with pytest.raises(UserError, match=f"not a {other.name}: h_s"):
                 foreign(state, other)
 
 
@@ -286,7 +287,7 @@ WRONG: dict[str, tuple[Callable[[State], None], str]] = {
     "another kernel": (set_to("g_a.2.weight", torch.zeros(N, N, 3, 3)), "g_a.2.weight is"),
     "another width": (set_to("g_s.0.weight", torch.zeros(M, N + 1, 5, 5)), "g_s.0.weight is"),
     "NaN": (set_to("g_a.0.bias", torch.full((N,), torch.nan)), "g_a.0.bias contains NaN"),
-    "infinity": (set_to("h_s.0.bias", torch.full((N,), torch.inf)), "h_s.0.bias contains NaN"),
+    "infinity": (set_to("h_a.0.bias", torch.full((N,), torch.inf)), "h_a.0.bias contains NaN"),
     "NaN in GDN": (set_to("g_a.1.beta", torch.full((N,), torch.nan)), "g_a.1.beta contains NaN"),
     "NaN in quantiles": (
         set_to("entropy_bottleneck.quantiles", torch.full((N, 1, 3), torch.nan)),
@@ -411,7 +412,7 @@ def tamper(path: Path, name: str) -> None:
 )
 def test_a_tampered_table_is_found(file: str, name: str, small: Path) -> None:
     tamper(small.parent / file, name)
-    with pytest.raises(UserError, match="do not match the digest in q3.json"):
+    with pytest.raises(UserError, match=r"do not match the digest in q3\.json"):
         checkpoint.load_shipped("mbt2018-mean/q3")
 
 
@@ -440,8 +441,6 @@ def test_a_damaged_file_of_a_shipped_codec_is_one_line(file: str, damage: str, s
 
 
 def test_another_specification_than_shipped_is_found(family: Family) -> None:
-    from harness.calibrate import observe  # noqa: PLC0415
-
     codec = foreign(state_of(family))
     z_hat = np.random.default_rng(1).integers(-9, 9, (1, N, 4, 4)).astype(np.float32)
     made = build(codec, "w8a8", observe(codec.networks["h_s"], [z_hat]))
@@ -457,8 +456,6 @@ def test_another_specification_than_shipped_is_found(family: Family) -> None:
 
 
 def test_a_library_checks_what_it_ships(small: Path) -> None:
-    from harness.calibrate import observe  # noqa: PLC0415
-
     codec = checkpoint.load_shipped("mbt2018-mean/q3")
     z_hat = np.random.default_rng(1).integers(-9, 9, (1, N, 4, 4)).astype(np.float32)
     ranges = observe(codec.networks["h_s"], [z_hat])

@@ -16,7 +16,8 @@ from harness.cdf import scale_thresholds
 from harness.errors import UserError
 from harness.lowerings.base import LOWERINGS, Artifact, Source
 from harness.network import Convolution, Layer, LeakyRelu, Network, Relu
-from harness.quantize import IntegerLayer, IntegerNet, Precision, Requantization, quantize
+from harness.quantize import quantize
+from harness.specification import IntegerLayer, IntegerNet, Precision, Requantization
 
 THRESHOLDS = scale_thresholds(np.linspace(0.125, 16, 64).astype(np.float32))
 N, M = 3, 2
