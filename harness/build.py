@@ -132,8 +132,11 @@ def export(made: Build, folder: Path) -> list[Path]:
         contents["manifest.json"] = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
         for name, data in contents.items():
             temporary = folder / f".{name}.part"
-            temporary.write_bytes(data)
-            os.replace(temporary, folder / name)
+            try:
+                temporary.write_bytes(data)
+                os.replace(temporary, folder / name)
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror}; give a writable folder with -o"

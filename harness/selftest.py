@@ -17,6 +17,7 @@ from harness.bitstream import pack, unpack
 from harness.build import Build, build
 from harness.calibrate import Ranges, observe
 from harness.case import Case
+from harness.cells import OUTCOMES, gated_tensors, platform_runner
 from harness.compare import compare
 from harness.endpoints import Encoded
 from harness.errors import PlatformUnavailable, StreamError, UserError
@@ -31,7 +32,6 @@ from harness.mutants import (
     other_tables,
     swap_tensors,
 )
-from harness.pipeline import OUTCOMES, gated_tensors, platform_runner
 from harness.platforms.pool import Pool
 from harness.results import Kernels, Run
 from harness.trace import TensorRecord, Trace

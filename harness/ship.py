@@ -1,13 +1,16 @@
 """Make trained weights a codec that ships: tables, ranges, digests and figures, written once beside the weights."""
 
 import json
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness import images
+from harness import images, rd
+from harness.bitstream import pack
 from harness.build import Build, build
 from harness.cdf import load_tables, save_tables
 from harness.codecs import checkpoint
@@ -15,6 +18,7 @@ from harness.codecs.base import FAMILIES, Codec
 from harness.endpoints import Run, encode
 from harness.errors import UserError
 from harness.library import calibrated
+from harness.rd import Sample
 
 # Tables of the Gaussian conditional depend on no weight: one file serves all codecs.
 SHARED = ("y.cdf", "y.length", "y.offset", "scale_thresholds")
@@ -60,24 +64,30 @@ def finalise(
     }
     if evaluate_on is not None:
         report(f"{codec.name}: evaluating on {evaluate_on}")
-        bpp, psnr = rate_distortion(
-            build(codec, "fp32", None), images.list_images(evaluate_on), run
+        made = build(codec, "fp32", None)
+        samples = [
+            sample(made, path.name, images.read_image(path), run)
+            for path in images.list_images(evaluate_on)
+        ]
+        bpp, psnr = (
+            math.fsum(values) / len(samples)
+            for values in zip(*((s.bpp, s.psnr) for s in samples), strict=True)
         )
         provenance["rd"] = {"data": evaluate_on.name, "bpp": round(bpp, 4), "psnr": round(psnr, 3)}
     _write(record, json.dumps(provenance, indent=2, sort_keys=True) + "\n")
     return codec
 
 
-def rate_distortion(made: Build, paths: Sequence[Path], run: Run) -> tuple[float, float]:
-    """Mean bits per pixel (payload bytes) and mean PSNR in dB of the 8-bit pictures, over images."""
-    points = []
-    for path in paths:
-        pixels = images.read_image(path)
-        encoded = encode(made, pixels, run)
-        bpp = 8 * encoded.bitstream.payload_bytes / (pixels.shape[0] * pixels.shape[1])
-        points.append((bpp, images.psnr(pixels, encoded.trace.array("picture").astype(np.uint8))))
-    bpp, psnr = np.mean(points, axis=0)
-    return float(bpp), float(psnr)
+def sample(made: Build, image: str, pixels: NDArray[np.uint8], run: Run) -> Sample:
+    """Rate and distortion of one picture (called `image`) through the real encoder: actual bytes, 8-bit picture."""
+    encoded = encode(made, pixels, run)
+    return rd.sample(
+        image,
+        pixels,
+        encoded.trace.array("picture").astype(np.uint8),
+        payload_bytes=encoded.bitstream.payload_bytes,
+        file_bytes=len(pack(encoded.bitstream)),
+    )
 
 
 def _shared_tables(

@@ -78,8 +78,9 @@ def read_recipe(path: Path) -> Recipe:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         points = tuple(Point(**point) for point in raw.pop("points"))
         recipe = Recipe(points=points, **raw)
-        for part in (recipe, *points):
-            _check_fields(part)
+        for point in points:
+            _check_fields(point)
+        _check_fields(recipe)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"recipe {path}: {error}") from error
     known: set[int] = set()
@@ -96,16 +97,12 @@ def read_recipe(path: Path) -> Recipe:
 
 def _check_fields(part: Recipe | Point) -> None:
     """Numbers are numbers of their kind and not below 1 (a rate above 0, a quality and a seed from 0)."""
+    kinds = {"family": str, "points": tuple, "ships": bool, "start_from": int | None}
+    kinds |= dict.fromkeys(("lmbda", "learning_rate"), int | float)
     for name, value in vars(part).items():
-        kind = {
-            "family": str,
-            "points": tuple,
-            "lmbda": (int, float),
-            "learning_rate": (int, float),
-        }
-        if name == "start_from" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, kind.get(name, int)) or value == ():
+        is_truth = isinstance(value, bool)
+        right = isinstance(value, kinds.get(name, int)) and is_truth == (name == "ships")
+        if not right or value == ():
             raise TypeError(f"{name} cannot be {value!r}")
         if name in {"n", "m", "steps", "lmbda", "learning_rate"} and value <= 0:
             raise ValueError(f"{name} must be above 0, not {value!r}")

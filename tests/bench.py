@@ -95,6 +95,7 @@ def networks(repeats: int) -> None:
 def overhead(pattern: str) -> None:
     """Wall time of the default suite with one job over the time inside platforms (imports, loading, running)."""
     from harness import pipeline  # noqa: PLC0415
+    from harness.cells import Inputs  # noqa: PLC0415
     from harness.platforms.pool import Pool  # noqa: PLC0415
 
     suite, library, images = load("default"), Library(), pictures(None)
@@ -106,7 +107,7 @@ def overhead(pattern: str) -> None:
         )
         run = pipeline.run_suite(
             suite,
-            pipeline.Inputs(build=library.build, pictures=images),
+            Inputs(build=library.build, pictures=images),
             cases,
             pool,
             environments,

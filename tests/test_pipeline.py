@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from harness import errors, fixtures, pipeline, specimens
+from harness import cells, errors, fixtures, pipeline, specimens
 from harness import suite as suites
 from harness.build import Build, build
 from harness.calibrate import observe
@@ -72,7 +72,7 @@ def noise(name: str) -> U8:
 PICTURES: Mapping[str, Callable[[], U8]] = {
     name: cache(lambda name=name: noise(name)) for name in ("noise", "other")
 }
-INPUTS = pipeline.Inputs(build=tiny_build, pictures=PICTURES)
+INPUTS = cells.Inputs(build=tiny_build, pictures=PICTURES)
 
 
 class Stub:
@@ -158,7 +158,7 @@ def execute(
     plan: Suite,
     pool: Pool,
     *,
-    inputs: pipeline.Inputs = INPUTS,
+    inputs: cells.Inputs = INPUTS,
     codecs: Sequence[str] = (TINY,),
     pattern: str = "*",
     report: Callable[[pipeline.Progress], None] = lambda _: None,
@@ -291,7 +291,7 @@ def test_every_error_of_a_platform_is_its_outcome(error: HarnessError, outcome: 
 
 def test_outcomes_cover_every_error_of_ours() -> None:
     ours = {e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, HarnessError)}
-    assert set(pipeline.OUTCOMES) == ours - {HarnessError, UserError}
+    assert set(cells.OUTCOMES) == ours - {HarnessError, UserError}
 
 
 def test_all_broken_is_nothing_ran() -> None:
@@ -437,7 +437,7 @@ def test_a_platform_of_other_arithmetic_turns_the_run_red(mutant: str) -> None:
 
 def test_the_runner_borrows_and_remembers() -> None:
     pool = StubPool()
-    run = pipeline.platform_runner(pool, DSP)
+    run = cells.platform_runner(pool, DSP)
     made = tiny("w8a8")
     feeds = {"y_hat": np.zeros((1, specimens.M, 4, 4), np.float32)}
     for _ in range(3):
@@ -449,17 +449,17 @@ def test_the_runner_borrows_and_remembers() -> None:
 
 
 @pytest.fixture(scope="module")
-def shipped() -> tuple[str, pipeline.Inputs]:
+def shipped() -> tuple[str, cells.Inputs]:
     library = Library()
     names = library.names()
     if not names:
         pytest.skip("no codec ships yet: make fixtures")
     corner = read_image(fixtures.root() / "images" / "astronaut.png")[100:164, 200:264]
-    return names[0], pipeline.Inputs(build=library.build, pictures={"corner": lambda: corner})
+    return names[0], cells.Inputs(build=library.build, pictures={"corner": lambda: corner})
 
 
 @pytest.mark.platform
-def test_a_shipped_codec_crosses_real_platforms(shipped: tuple[str, pipeline.Inputs]) -> None:
+def test_a_shipped_codec_crosses_real_platforms(shipped: tuple[str, cells.Inputs]) -> None:
     name, inputs = shipped
     plan = suite(A, B, images=["corner"]).with_platforms([DSP, OTHER_ARITHMETIC])
     with Pool(120) as pool:

@@ -9,10 +9,10 @@ import pytest
 
 import harness.compare
 from harness import endpoints, fixtures, mutants, selftest
+from harness.cells import platform_runner
 from harness.compare import Comparison, compare
 from harness.errors import PlatformCrashed, PlatformUnavailable, StreamError, UserError
 from harness.lowerings.base import Artifact
-from harness.pipeline import platform_runner
 from harness.platforms.base import PLATFORMS
 from harness.platforms.pool import Child, Pool
 from harness.results import Run

@@ -30,6 +30,7 @@ m = 8
 lmbda = 0.01
 steps = 3
 learning_rate = 1e-3
+ships = false
 
 [[points]]
 quality = 3
@@ -205,6 +206,7 @@ BAD = {
     "a word for a rate": (RECIPE.replace("lmbda = 0.01", 'lmbda = "x"', 1), "lmbda"),
     "half a channel": (RECIPE.replace("m = 12", "m = 12.5"), "m "),
     "a truth": (RECIPE.replace("m = 12", "m = true"), "m "),
+    "ships as a word": (RECIPE.replace("ships = false", 'ships = "no"'), "ships"),
     "no steps": (RECIPE.replace("steps = 3", "steps = 0", 1), "steps"),
     "a start that is not there": (RECIPE.replace("start_from = 0", "start_from = 9"), "q9"),
     "a start in itself": (RECIPE.replace("start_from = 0", "start_from = 3"), "q3"),
@@ -236,7 +238,7 @@ def test_shipped_recipes_are_read(path: Path) -> None:
     plan = read_recipe(path)
     assert plan.family == path.stem
     assert FAMILIES[plan.family]
-    assert any(point.quality for point in plan.points)
+    assert any(point.ships for point in plan.points)
 
 
 # Widening.

@@ -4,7 +4,7 @@ import sys
 
 from rich.console import Console
 
-from harness.errors import HarnessError, PlatformUnavailable
+from harness.errors import FellBack, HarnessError, PlatformUnavailable
 
 __all__ = ["main"]
 
@@ -24,7 +24,7 @@ def invoke(arguments: list[str]) -> int:
         app(args=arguments, prog_name="crosscheck")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
-    except PlatformUnavailable as error:
+    except (PlatformUnavailable, FellBack) as error:
         _complain(error)
         return 3
     except HarnessError as error:

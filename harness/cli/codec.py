@@ -29,7 +29,7 @@ from harness.errors import UserError
 @app.command(epilog="Example: `crosscheck platforms --json`")
 def platforms(as_json: Json = False) -> None:
     """List every platform: what it runs here, or what would make it run."""
-    from harness.errors import PlatformUnavailable
+    from harness.errors import PlatformCrashed, PlatformTimedOut, PlatformUnavailable
     from harness.platforms.base import PLATFORMS
     from harness.platforms.pool import Pool
 
@@ -40,6 +40,11 @@ def platforms(as_json: Json = False) -> None:
                 found[platform.name] = dict(pool.child(platform.name).environment())
             except PlatformUnavailable as error:
                 found[platform.name] = {"unavailable": error.reason, "remedy": error.remedy}
+            except (PlatformCrashed, PlatformTimedOut) as error:
+                found[platform.name] = {
+                    "unavailable": str(error),
+                    "remedy": "run it alone to see why",
+                }
     if as_json:
         typer.echo(json.dumps(found, indent=2, sort_keys=True))
         return
@@ -132,8 +137,8 @@ def encode(
     """Encode one picture to a bitstream."""
     from harness import endpoints
     from harness.bitstream import pack
+    from harness.cells import platform_runner
     from harness.images import psnr, read_image
-    from harness.pipeline import platform_runner
     from harness.platforms.pool import Pool
 
     pixels = read_image(image)
@@ -165,9 +170,9 @@ def decode(
     """Decode a bitstream to a PNG; the codec and the precision are those it names."""
     from harness import endpoints
     from harness.bitstream import unpack
+    from harness.cells import platform_runner
     from harness.errors import StreamError
     from harness.images import write_png
-    from harness.pipeline import platform_runner
     from harness.platforms.pool import Pool
 
     try:

@@ -26,8 +26,6 @@ from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.build import Build
-    from harness.endpoints import Run
-    from harness.images import Pixels
     from harness.library import Library
     from harness.platforms.pool import Pool
     from harness.rd import Point, Sample, Study
@@ -128,11 +126,13 @@ def _study(
 
     with _bar() as bar:
         jpeg_task = bar.add_task("jpeg", total=len(pictures))
-        task = bar.add_task(names[0], total=len(names) * len(pictures) * len(precisions))
+        total = len(names) * len(pictures) * len(precisions)
+        task = bar.add_task(names[0], total=total, start=False)
         sweeps = []
         for path in pictures:
             sweeps.append(measure.jpeg_sweep(path.name, read_image(path)))
             bar.advance(jpeg_task)
+        bar.start_task(task)
         points: list[Point] = []
         for name in names:
             bar.update(task, description=name)
@@ -150,15 +150,16 @@ def _points(
 ) -> "list[Point]":
     """One codec at every precision: they share a picture's g_a and h_a, so each runs once."""
     from harness import rd as measure
+    from harness.cells import platform_runner
     from harness.images import read_image
-    from harness.pipeline import platform_runner
+    from harness.ship import sample
 
     samples: dict[str, list[Sample]] = {made.precision: [] for made in builds}
     for path in pictures:
         pixels = read_image(path)
         run = platform_runner(pool, platform)  # its cache lives as long as the picture
         for made in builds:
-            samples[made.precision].append(_sample(made, path.name, pixels, run))
+            samples[made.precision].append(sample(made, path.name, pixels, run))
             advance()
     lmbda = builds[0].codec.provenance.get("lmbda")
     return [
@@ -173,23 +174,8 @@ def _points(
     ]
 
 
-def _sample(made: "Build", image: str, pixels: "Pixels", run: "Run") -> "Sample":
-    from harness import rd as measure
-    from harness.bitstream import pack
-    from harness.endpoints import encode
-
-    encoded = encode(made, pixels, run)
-    return measure.sample(
-        image,
-        pixels,
-        encoded.trace.array("picture").astype("uint8"),
-        payload_bytes=encoded.bitstream.payload_bytes,
-        file_bytes=len(pack(encoded.bitstream)),
-    )
-
-
 def _environment(record: Mapping[str, str], images: Path, count: int) -> dict[str, str]:
-    """What ran where, without the names of machines or users: it gets published."""
+    """What ran where. It gets published: no name of a machine, and no kernel release, which can name one."""
     ours = {
         "system": machine.system(),
         "machine": machine.machine(),
@@ -197,7 +183,7 @@ def _environment(record: Mapping[str, str], images: Path, count: int) -> dict[st
         **{package: version(package) for package in PACKAGES},
         "images": f"{count} of folder {images.resolve().name}",
     }
-    return {**ours, **record}
+    return {**record, **ours}
 
 
 def _command(
@@ -243,7 +229,7 @@ def _bar() -> Progress:
 
 def _conclude(study: "Study", out: Path) -> None:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for title in ("codec", "precision", "bpp", "PSNR dB", "JPEG dB", "margin", "verdict"):
+    for title in ("codec", "precision", "bpp", "PSNR", "JPEG", "margin", "verdict"):
         table.add_column(title, no_wrap=True)
     for row in study.rows:
         point = row.point

@@ -104,6 +104,7 @@ def _run_suite(
     library: "Library",
 ) -> "Run":
     from harness import pipeline, suite
+    from harness.cells import Inputs
     from harness.library import pictures
     from harness.platforms.base import PLATFORMS
     from harness.platforms.pool import Pool
@@ -135,7 +136,7 @@ def _run_suite(
                 f"no case of suite {name} matches {pattern!r}; a case is named like "
                 "mbt2018-mean/q3/w8a8/hyperprior/mmi-u8u8/ort-cpu+torch/astronaut"
             )
-        inputs = pipeline.Inputs(build=library.build, pictures=available)
+        inputs = Inputs(build=library.build, pictures=available)
         journal = _Journal(folder)
         with _bar() as bar:
             task = bar.add_task("", total=len(cases))

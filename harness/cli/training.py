@@ -1,4 +1,4 @@
-"""`crosscheck train` and `crosscheck rd`: making codecs and measuring them."""
+"""`crosscheck train`: making the codecs that ship."""
 # ruff: noqa: PLC0415
 
 import json
@@ -45,8 +45,8 @@ def train(
 
     from harness import ship
     from harness import train as training
+    from harness.cells import platform_runner
     from harness.codecs.base import FAMILIES
-    from harness.pipeline import platform_runner
     from harness.platforms.pool import Pool
 
     if not data.is_dir():
@@ -54,7 +54,12 @@ def train(
     torch.set_num_threads(threads)
     plan = training.read_recipe(recipe)
     log = out / plan.family / "train.log.jsonl"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {out}: {error.strerror}; give a writable folder with -o"
+        ) from error
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -43,6 +43,6 @@ def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Mapping[str, str]:
         "cpu": fields.get("model name") or platform.processor() or platform.machine(),
         "cpu_flags": " ".join(sorted(ISA_FLAGS & set(flags))),
         "machine": platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": platform.python_version(),
     }

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["matrix_figure", "panel_figure"]
 
 # Fixed here so that a user's matplotlibrc cannot change a report.
-_RC = {**mpl.rcParamsDefault, "font.family": ["DejaVu Sans"], "text.usetex": False}
-_DPI = 110
+RC = {**mpl.rcParamsDefault, "font.family": ["DejaVu Sans"], "text.usetex": False}
+DPI = 110
 _WIDTH = 13.0
 _MARK = "#00e5ff"
 _MUTED = "#57606a"
@@ -49,7 +49,7 @@ _CELL = 0.53  # inches
 
 def panel_figure(panel: Panel, verdict: Verdict) -> bytes:
     """Original, encoder's and decoder's reconstruction, and where the two differ, as a PNG."""
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(RC):
         return _panel_figure(panel, verdict)
 
 
@@ -60,7 +60,7 @@ def _panel_figure(panel: Panel, verdict: Verdict) -> bytes:
     picture_height = min(max(picture_width * rows / columns, 0.8), 6.0)
     lines = textwrap.wrap(f"{finding(panel, verdict)} {distances(panel)}", 168)
     height = 0.62 + picture_height + 0.27 + 0.23 * len(lines)
-    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white")
     bottom, share = (0.22 + 0.23 * len(lines)) / height, picture_height / height
     axes = [
         figure.add_axes(
@@ -82,7 +82,7 @@ def _panel_figure(panel: Panel, verdict: Verdict) -> bytes:
     )
     caption = figure.text(0.05 / _WIDTH, 0.08 / height, "\n".join(lines), va="bottom", size=10)
     caption.set_linespacing(1.35)
-    return _png(figure)
+    return png(figure)
 
 
 def _db(value: float) -> str:
@@ -171,13 +171,13 @@ def _mark(axes: "Axes", panel: Panel) -> None:
 def matrix_figure(results: Results, precisions: Collection[str]) -> bytes:
     """The encoder x decoder matrices of `precisions` (of all, where it is empty), as one PNG."""
     chosen = [m for m in matrices(results) if not precisions or m.precision in precisions]
-    with mpl.rc_context(_RC):
-        return _png(_matrix_figure(chosen))
+    with mpl.rc_context(RC):
+        return png(_matrix_figure(chosen))
 
 
 def _matrix_figure(chosen: list[Matrix]) -> Figure:
     if not chosen:
-        figure = Figure(figsize=(6, 1), dpi=_DPI, facecolor="white")
+        figure = Figure(figsize=(6, 1), dpi=DPI, facecolor="white")
         figure.text(0.5, 0.5, "no cell of these precisions was run", ha="center", va="center")
         return figure
     left = 0.5 + 0.085 * max(len(name) for m in chosen for name in m.encoders)
@@ -189,7 +189,7 @@ def _matrix_figure(chosen: list[Matrix]) -> Figure:
     legend = _legend(chosen)
     width = max(columns * wide, 6.0)
     height = math.ceil(len(chosen) / columns) * high + 0.19 * len(legend) + 0.2
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     for number, matrix in enumerate(chosen):
         row, column = divmod(number, columns)
         across, down = len(matrix.decoders) * _CELL, len(matrix.encoders) * _CELL
@@ -236,7 +236,7 @@ def _legend(chosen: list[Matrix]) -> list[str]:
     return lines
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from harness.rd import ANCHOR_PRECISION, BD_METHODS, JPEG_SETTINGS, JpegPoint, Point, Row, Study
-from harness.report.figures import _DPI, _RC, _png
+from harness.report.figures import DPI, RC, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,11 +205,11 @@ def _text(text: str) -> str:
 
 def rd_figure(study: Study) -> bytes:
     """RD curves: a colour a family, a marker and a dash a precision, JPEG in grey."""
-    with mpl.rc_context(_RC):
-        figure = Figure(figsize=(8.2, 5.4), dpi=_DPI, facecolor="white", layout="constrained")
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(8.2, 5.4), dpi=DPI, facecolor="white", layout="constrained")
         axes = figure.add_subplot()
         _curves(axes, study)
-        return _png(figure)
+        return png(figure)
 
 
 def _curves(axes: "Axes", study: Study) -> None:

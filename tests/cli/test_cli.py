@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -18,9 +19,11 @@ import torch
 from PIL import Image
 
 from harness import fixtures
+from harness import library as libraries
 from harness.bitstream import pack, unpack
 from harness.cli import invoke
 from harness.codecs.base import FAMILIES
+from harness.errors import PlatformCrashed
 from harness.library import Library
 from harness.platforms.base import PLATFORMS
 from harness.platforms.pool import Pool
@@ -62,19 +65,17 @@ def codec() -> str:
     return names[0]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True, scope="module")
 def library() -> Iterator[None]:
     """One library for all commands of this module: codecs are loaded and quantized once."""
-    import harness.library  # noqa: PLC0415
-
     shared = Library()
     patch = pytest.MonkeyPatch()
-    made = harness.library.Library
+    made = libraries.Library
 
     def library(own: object = None, calibrate_on: Path | None = None) -> Library:
         return made(own, calibrate_on) if own or calibrate_on else shared  # type: ignore[arg-type]
 
-    patch.setattr(harness.library, "Library", library)
+    patch.setattr(libraries, "Library", library)
     yield
     patch.undo()
 
@@ -88,9 +89,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stream(
-    picture: Path, codec: str, library: None, tmp_path_factory: pytest.TempPathFactory
-) -> bytes:
+def stream(picture: Path, codec: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("streams") / "corner.xchk"
     assert invoke(["encode", str(picture), "-o", str(path), "--codec", codec]) == 0
     return path.read_bytes()
@@ -136,7 +135,7 @@ def test_a_process_that_fails_says_one_line(tmp_path: Path) -> None:
 
 
 def test_the_stream_and_the_picture_do_not_depend_on_the_platform(
-    picture: Path, codec: str, stream: bytes, library: None, tmp_path: Path
+    picture: Path, codec: str, stream: bytes, tmp_path: Path
 ) -> None:
     shown = []
     for platform in (A, "dsp-exact32"):
@@ -150,7 +149,7 @@ def test_the_stream_and_the_picture_do_not_depend_on_the_platform(
 
 
 def test_quality_can_be_named_beside_the_codec(
-    picture: Path, codec: str, stream: bytes, library: None, tmp_path: Path
+    picture: Path, codec: str, stream: bytes, tmp_path: Path
 ) -> None:
     family, quality = codec.split("/q")
     path = tmp_path / "x.xchk"
@@ -206,7 +205,7 @@ def test_images_that_are_none_are_refused(
 
 
 def test_damaged_streams_are_refused(
-    refused: Callable[..., str], stream: bytes, library: None, tmp_path: Path
+    refused: Callable[..., str], stream: bytes, tmp_path: Path
 ) -> None:
     flipped = bytearray(stream)
     flipped[-3] ^= 4
@@ -229,10 +228,8 @@ def test_damaged_streams_are_refused(
 
 
 def test_streams_of_something_else_are_refused(
-    refused: Callable[..., str], stream: bytes, library: None, tmp_path: Path
+    refused: Callable[..., str], stream: bytes, tmp_path: Path
 ) -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
     sent = unpack(stream)
     forged = {
         "specification": replace(sent.header, specification=bytes(32)),
@@ -272,10 +269,10 @@ def test_checkpoints_that_are_none_are_refused(
 
 
 def test_names_that_nobody_has_are_refused_with_those_there_are(
-    refused: Callable[..., str], picture: Path, codec: str, library: None, tmp_path: Path
+    refused: Callable[..., str], picture: Path, codec: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "x.xchk"
-    family = codec.split("/")[0]
+    family = codec.partition("/")[0]
     assert "known: bmshj2018" in refused("encode", picture, "-o", out, "--codec", "h264/q3")
     assert "there are: " in refused("encode", picture, "-o", out, "--codec", f"{family}/q77")
     assert "family/q3" in refused("encode", picture, "-o", out, "--codec", f"{family}/qx")
@@ -295,7 +292,6 @@ def test_places_that_cannot_be_written_are_refused(
     picture: Path,
     codec: str,
     stream: bytes,
-    library: None,
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "file"
@@ -315,6 +311,19 @@ def test_places_that_cannot_be_written_are_refused(
     (folder / "g_a.onnx").mkdir()
     assert "cannot write" in refused("export", codec, "-o", folder)
     assert not [p for p in tmp_path.rglob("*") if p.suffix in {".part", ".partial"}]
+
+
+def test_training_refuses_what_it_cannot_use(refused: Callable[..., str], tmp_path: Path) -> None:
+    file, photographs = tmp_path / "file", tmp_path / "photographs"
+    file.write_text("no recipe")
+    photographs.mkdir()
+    recipe = fixtures.root() / "recipes" / "mbt2018-mean.toml"
+    assert "no folder" in refused("train", recipe, "--data", tmp_path / "none")
+    assert "recipe" in refused("train", file, "--data", photographs, "-o", tmp_path)
+    assert "cannot write" in refused("train", recipe, "--data", photographs, "-o", file)
+    out, work = tmp_path / "out", tmp_path / "work"
+    line = refused("train", recipe, "--data", photographs, "-o", out, "--work", work)
+    assert "no PNG or JPEG" in line
 
 
 def test_suites_that_match_nothing_are_refused(
@@ -341,7 +350,6 @@ def test_a_platform_that_is_not_here_is_3(
     picture: Path,
     codec: str,
     stream: bytes,
-    library: None,
     tmp_path: Path,
     has_cuda: bool,
 ) -> None:
@@ -360,7 +368,7 @@ def test_a_platform_that_is_not_here_is_3(
 # A run.
 
 
-def test_one_cell_of_the_default_suite_is_green(codec: str, library: None, tmp_path: Path) -> None:
+def test_one_cell_of_the_default_suite_is_green(codec: str, tmp_path: Path) -> None:
     name = f"{codec}/w8a8/hyperprior/mmi-u8u8/{A}+{B}/rocket"
     assert invoke(["run", "default", "--case", name, "--out", str(tmp_path)]) == 0
     written = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
@@ -374,9 +382,7 @@ def test_one_cell_of_the_default_suite_is_green(codec: str, library: None, tmp_p
 
 
 @pytest.fixture(scope="module")
-def report(
-    picture: Path, codec: str, library: None, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[int, Path]:
+def report(picture: Path, codec: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
     """A run in which a platform of other arithmetic takes part."""
     folder = tmp_path_factory.mktemp("report")
     suite = folder / "two.toml"
@@ -412,7 +418,7 @@ def test_reports_are_made_again_from_the_results(report: tuple[int, Path]) -> No
 
 
 def test_a_required_platform_that_is_missing_is_3(
-    picture: Path, codec: str, library: None, tmp_path: Path, has_cuda: bool
+    picture: Path, codec: str, tmp_path: Path, has_cuda: bool
 ) -> None:
     if has_cuda:
         pytest.skip("this machine has CUDA")
@@ -478,8 +484,6 @@ def test_platforms_are_listed_for_machines(
 def test_a_platform_that_crashes_does_not_hide_the_others(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.errors import PlatformCrashed  # noqa: PLC0415
-
     monkeypatch.setattr(PLATFORMS, "_items", {n: PLATFORMS[n] for n in (A, "dsp-exact32")})
     child = Pool.child
 
@@ -506,7 +510,7 @@ def test_codecs_are_listed_for_machines(capfd: pytest.CaptureFixture[str], codec
 
 @pytest.mark.parametrize("precision", ["fp32", "w8a8-qdq", "w8a8"])
 def test_what_is_exported_is_valid_and_of_any_size(
-    precision: str, codec: str, library: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    precision: str, codec: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["export", codec, "--precision", precision, "-o", str(tmp_path / "a" / "b")]
     printed = output(capfd, *arguments).splitlines()
@@ -536,16 +540,14 @@ def test_what_is_exported_is_valid_and_of_any_size(
             assert all(out.size and np.isfinite(out).all() for out in outputs)
 
 
-def test_two_exports_are_the_same_bytes(codec: str, library: None, tmp_path: Path) -> None:
+def test_two_exports_are_the_same_bytes(codec: str, tmp_path: Path) -> None:
     for name in "ab":
         assert invoke(["export", codec, "--precision", "w8a8", "-o", str(tmp_path / name)]) == 0
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
-def test_a_codec_of_your_own_is_exported_coded_and_run(
-    picture: Path, tmp_path: Path, library: None
-) -> None:
+def test_a_codec_of_your_own_is_exported_coded_and_run(picture: Path, tmp_path: Path) -> None:
     weights = tmp_path / "mine.pth"
     torch.manual_seed(2)
     torch.save(FAMILIES["mbt2018-mean"].build(8, 12).state_dict(), weights)
