@@ -11,6 +11,7 @@ from harness.case import Case
 from harness.compare import SCOPES
 from harness.errors import UserError
 from harness.lowerings.base import default_lowering
+from harness.specification import Precision
 from harness.verdict import Expectation
 
 
@@ -22,6 +23,8 @@ class Expect:
 
 # Has a file beside the suites, but is no product of names: see selftest.py.
 SELFTEST = "selftest"
+# Precisions without an integer specification.
+CONTROLS = {"fp32", "w8a8-qdq"}
 SAME_PLATFORM = Expect(
     outcome=Expectation.IDENTICAL, reason="one platform at both ends repeats its own bits"
 )
@@ -159,6 +162,14 @@ def load(name: str) -> Suite:
         raise UserError(f"suite {path}: no scope {suite.scope!r}; known: {', '.join(SCOPES)}")
     if not suite.blocks or not suite.required:
         raise UserError(f"suite {path}: it needs at least one [[blocks]] and one required platform")
+    precisions = {precision for block in suite.blocks for precision in block.precisions}
+    for precision in precisions - CONTROLS:
+        Precision.parse(precision)
+    idle = sorted({*suite.expectations, *suite.must_diverge} - precisions)
+    if idle:
+        raise UserError(
+            f"suite {path}: no block runs {', '.join(idle)}, yet something is expected of it"
+        )
     return suite
 
 

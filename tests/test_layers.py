@@ -53,7 +53,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": {"case", "verdict"},
     "rd": {"errors", "images"},
     "report": {"case", "compare", "errors", "rd", "results", "verdict"},
-    "suite": {"case", "compare", "errors", "fixtures", "lowerings", "verdict"},
+    "suite": {
+        "case", "compare", "errors", "fixtures", "lowerings", "specification", "verdict",
+    },
     # What the self-test is made of.
     "mutants": {
         "bitstream", "build", "calibrate", "case", "cdf", "endpoints", "lowerings", "trace",

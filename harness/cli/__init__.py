@@ -4,9 +4,17 @@ import sys
 
 from rich.console import Console
 
-from harness.errors import FellBack, HarnessError, PlatformUnavailable
+from harness.errors import (
+    FellBack,
+    HarnessError,
+    PlatformCrashed,
+    PlatformTimedOut,
+    PlatformUnavailable,
+    Unsupported,
+)
 
 __all__ = ["main"]
+NOTHING_RAN = (PlatformUnavailable, FellBack, PlatformCrashed, PlatformTimedOut, Unsupported)
 
 
 def main() -> None:
@@ -24,7 +32,9 @@ def invoke(arguments: list[str]) -> int:
         app(args=arguments, prog_name="crosscheck")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
-    except (PlatformUnavailable, FellBack) as error:
+    except KeyboardInterrupt:
+        return 130
+    except NOTHING_RAN as error:
         _complain(error)
         return 3
     except HarnessError as error:

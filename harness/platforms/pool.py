@@ -41,6 +41,7 @@ class Child:
         self._sent: set[str] = set()
         self._environment: dict[str, str] = {}
         self._unavailable: PlatformUnavailable | None = None
+        self._ended = False
         self.seconds = 0.0
 
     def environment(self) -> Mapping[str, str]:
@@ -75,7 +76,14 @@ class Child:
         self._process = self._errors = None
         self._sent.clear()
 
+    def end(self) -> None:
+        """Close for good: a thread that still uses this child gets PlatformCrashed, no new process."""
+        self._ended = True
+        self.close()
+
     def _start(self) -> None:
+        if self._ended:
+            raise PlatformCrashed(f"platform {self._platform.name}: the run has ended")
         if self._unavailable is not None:
             raise self._unavailable
         if self._process is not None and self._process.poll() is None:
@@ -207,7 +215,7 @@ class Pool:
         tb: TracebackType | None,
     ) -> None:
         for child in self._children.values():
-            child.close()
+            child.end()
 
     def child(self, platform: str) -> Child:
         """The process of a platform, by name."""

@@ -38,17 +38,17 @@ def serve(name: str, requests: BinaryIO, replies: BinaryIO) -> None:
             head, blob, tensors = wire.receive(requests)
         except EOFError:
             return
+        artifact = str(head["artifact"])
+        if not blob and artifact not in sessions:
+            wire.send(replies, {"error": "send artifact"})
+            continue
         began = time.perf_counter()
         try:
-            outputs = _execute(engine, sessions, str(head["artifact"]), blob, tensors)
+            outputs = _execute(engine, sessions, artifact, blob, tensors)
         except FellBack as error:
             wire.send(replies, {"error": "fell back", "message": str(error)})
         except Unsupported as error:
             wire.send(replies, {"error": "unsupported", "message": str(error)})
-        except KeyError as error:
-            if error.args != (head["artifact"],):
-                raise
-            wire.send(replies, {"error": "send artifact"})
         except Exception as error:  # noqa: BLE001 - a runtime may raise anything; the cell is CRASHED, the child lives
             wire.send(
                 replies,
@@ -65,7 +65,7 @@ def _execute(
     onnx_model: bytes,
     feeds: tuple[TensorRecord, ...],
 ) -> list[TensorRecord]:
-    """Run one graph, loading it if it came along; KeyError(artifact) if it is not here."""
+    """Run one graph, loading it first if it came along."""
     if onnx_model:
         sessions[artifact] = engine.load(onnx_model)
         if len(sessions) > SESSIONS_KEPT:
