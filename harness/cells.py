@@ -41,8 +41,8 @@ OUTCOMES: Mapping[type[HarnessError], Outcome] = {
     PlatformTimedOut: Outcome.TIMED_OUT,
     StreamError: Outcome.UNDECODABLE,
 }
-# Figures show the control broken, and the same pair at the precision that is claimed to hold.
-BROKEN, CLAIMED = "fp32", "w8a8"
+# The control whose desynchronised cells get figures.
+BROKEN = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +83,16 @@ class Bench:
 
 @dataclass
 class Group:
-    """All cells of one codec and one picture: they share encodes, decodes and comparisons."""
+    """All cells of one codec and one picture: they share encodes, decodes and comparisons.
+
+    `show`: make a panel of every cell, not only of desynchronised controls.
+    """
 
     pool: Pool
     inputs: Inputs
     expectations: Mapping[Case, Expect]
     stop: threading.Event
+    show: bool = False
     bench: Bench = field(init=False)
     encoded: dict[tuple[str, str], Encoded | HarnessError] = field(default_factory=dict)
     decoded: dict[tuple[bytes, str], Decoded | HarnessError] = field(default_factory=dict)
@@ -98,7 +102,7 @@ class Group:
         self.bench = Bench(self.pool)
 
     def run(self, cases: Sequence[Case]) -> "tuple[list[Verdict], list[Panel], int]":
-        """Verdicts, the panel of the worst broken cell (or of every claimed one), and distinct float results."""
+        """Verdicts, the panel of the worst cell that has one, and the number of distinct float results."""
         pixels = self.inputs.pictures[cases[0].input]()
         verdicts, panels = [], []
         for case in cases:
@@ -112,7 +116,7 @@ class Group:
         return verdicts, worst, self._distinct_floats(cases)
 
     def cell(self, case: Case, pixels: U8) -> tuple[Verdict, Panel | None]:
-        """One case, and its panel if it is a desynchronised control or one of the claimed precision."""
+        """One case, and its panel if it gets one."""
         began = time.perf_counter()
         expect = self.expectations[case]
         borrowed = self._borrowed(case)
@@ -148,9 +152,9 @@ class Group:
             psnr_decoder_vs_encoder=psnr(ours, theirs),
             seconds=time.perf_counter() - began,
         )
-        broken = case.precision == BROKEN and severity is Severity.DESYNC
-        claimed = case.precision == CLAIMED and len(self.expectations) == 1
-        return verdict, _panel(case, pixels, sent.trace, got.trace) if broken or claimed else None
+        if self.show or (case.precision == BROKEN and severity is Severity.DESYNC):
+            return verdict, _panel(case, pixels, sent.trace, got.trace)
+        return verdict, None
 
     def _encode(self, case: Case, pixels: U8) -> Encoded | HarnessError:
         key = (case.precision, case.encoder)

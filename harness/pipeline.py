@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from harness.case import Case
-from harness.cells import CLAIMED, Group, Inputs
+from harness.cells import BROKEN, Group, Inputs
 from harness.errors import PlatformCrashed, PlatformTimedOut, PlatformUnavailable
 from harness.lowerings.base import default_lowering
 from harness.platforms.pool import Pool
@@ -20,8 +20,10 @@ from harness.results import Kernels, Panel, Run
 from harness.suite import Expect, Suite
 from harness.verdict import Verdict, gate
 
-# The worst broken cells get figures, at most this many.
+# The worst broken cells get figures, at most this many,
 PANELS = 4
+# and beside them the same pairs at the precision that is claimed to hold.
+CLAIMED = "w8a8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,9 @@ def run_suite(
     executor = ThreadPoolExecutor(jobs)
     futures: dict[Future[tuple[list[Verdict], list[Panel], int]], list[Case]] = {}
     for group in groups:
-        worker = Group(pool=pool, inputs=inputs, expectations=cases, stop=stop)
+        worker = Group(
+            pool=pool, inputs=inputs, expectations=cases, stop=stop, show=len(cases) == 1
+        )
         futures[executor.submit(worker.run, group)] = group
     try:
         for future in as_completed(futures):
@@ -138,10 +142,11 @@ def _companions(
     """The same codec, pair and picture as each broken panel, at the claimed precision."""
     verdicts, made = [], []
     for panel in panels:
-        if panel.case.precision == CLAIMED:
+        if panel.case.precision != BROKEN:
             continue  # the one case that was asked for has its own panel
         case = replace(panel.case, precision=CLAIMED, lowering=default_lowering(CLAIMED))
-        group = Group(pool=pool, inputs=inputs, expectations={case: suite.expect(case)}, stop=stop)
+        expected = {case: suite.expect(case)}
+        group = Group(pool=pool, inputs=inputs, expectations=expected, stop=stop, show=True)
         done, worst, _ = group.run([case])
         verdicts += done
         made += worst
