@@ -8,7 +8,7 @@ CASE ?= *
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help crosscheck test lint bench fixtures report clean
+.PHONY: help crosscheck test lint bench fixtures report publish clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -42,6 +42,13 @@ fixtures: $(STAMP) ## train every shipped codec again: make fixtures DATA=folder
 
 report: $(STAMP) ## make the reports again from reports/default/results.json
 	$(BIN)/crosscheck report reports/default
+
+publish: $(STAMP) ## renew reports/published and the README's figures: make publish DATA=folder (with eval/kodak/ in it)
+	@test -n "$(DATA)" || { echo "make publish DATA=folder: a folder with eval/kodak/ in it"; exit 2; }
+	$(BIN)/crosscheck run default
+	$(BIN)/python -m tests.bench | tee reports/bench.txt
+	$(BIN)/crosscheck rd --images $(DATA)/eval/kodak --precision fp32 --precision w8a8 --out reports/published
+	$(BIN)/python reports/publish.py
 
 clean: ## remove what these targets made
 	rm -rf $(VENV) build dist reports/default reports/selftest .mypy_cache .ruff_cache .pytest_cache
