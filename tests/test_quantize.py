@@ -211,8 +211,14 @@ def test_every_integer_is_in_the_digest(change: Callable[[], IntegerNet]) -> Non
     assert change().digest != CRAFTED.digest
 
 
-@pytest.mark.parametrize("precision", ["w16a16", "w15a16"])
-def test_too_many_bits_name_layer_and_channel(precision: str) -> None:
+@pytest.mark.parametrize(
+    ("limit", "precision"), [("PRODUCT_LIMIT", "w8a8"), ("WIDE_PRODUCT_LIMIT", "w16a16")]
+)
+def test_a_broken_bound_names_layer_and_channel(
+    limit: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert integer(precision=precision).precision == precision
+    monkeypatch.setattr(f"harness.quantize.{limit}", 2**20)
     with pytest.raises(UserError, match=r"layer h_s\.\d+, channel \d+: .* use fewer bits"):
         integer(precision=precision)
 
