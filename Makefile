@@ -6,12 +6,18 @@ STAMP := $(VENV)/.installed
 DATA ?= $(CROSSCHECK_DATA)
 CASE ?= *
 JOBS ?= 2
+# What the published study adds to w4a4, w8a8, w12a12 and w16a16: outputs held to 4 and 8 bits too, the whole decoder, and
+# the other calibrators at 4 and 8 bits.
+VARIANTS := --variant w4a4-o4 --variant w8a8-o8 \
+  --variant 'w8a8 decoder' --variant 'w12a12 decoder' --variant 'w16a16 decoder' \
+  --variant 'w4a4 min-max' --variant 'w4a4 tf-enhanced' --variant 'w4a4 mse' \
+  --variant 'w8a8 min-max' --variant 'w8a8 tf-enhanced' --variant 'w8a8 mse'
 
 .DEFAULT_GOAL := help
-.PHONY: help crosscheck test lint bench fixtures report publish clean
+.PHONY: help crosscheck test lint bench fixtures calibrations report publish clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -40,14 +46,19 @@ fixtures: $(STAMP) ## train every shipped codec again: make fixtures DATA=folder
 	for recipe in fixtures/recipes/*.toml; do \
 	  $(BIN)/crosscheck train $$recipe --data $(DATA)/train --evaluate $(DATA)/eval/kodak || exit $$?; done
 
+calibrations: $(STAMP) ## calibrate every shipped codec again: make calibrations DATA=folder (with train/ in it)
+	@test -n "$(DATA)" || { echo "make calibrations DATA=folder: a folder with train/ in it"; exit 2; }
+	for recipe in fixtures/recipes/*.toml; do \
+	  $(BIN)/crosscheck train $$recipe --data $(DATA)/train --only-calibrate || exit $$?; done
+
 report: $(STAMP) ## make the reports again from reports/default/results.json
 	$(BIN)/crosscheck report reports/default
 
-publish: $(STAMP) ## renew reports/published and the README's figures: make publish DATA=folder (with eval/kodak/ in it)
-	@test -n "$(DATA)" || { echo "make publish DATA=folder: a folder with eval/kodak/ in it"; exit 2; }
+publish: $(STAMP) ## renew reports/published and the README's figures: make publish DATA=folder (with train/ and eval/kodak/ in it)
+	@test -n "$(DATA)" || { echo "make publish DATA=folder: a folder with train/ and eval/kodak/ in it"; exit 2; }
 	$(BIN)/crosscheck run default
 	$(BIN)/python -m tests.bench | tee reports/bench.txt
-	$(BIN)/crosscheck rd --images $(DATA)/eval/kodak --precision fp32 --precision w8a8 --out reports/published
+	$(BIN)/crosscheck rd --images $(DATA)/eval/kodak --out reports/published --calibrate $(DATA)/train $(VARIANTS)
 	$(BIN)/python reports/publish.py
 
 clean: ## remove what these targets made

@@ -1,91 +1,195 @@
 """A codec at one precision in one lowering: its four ONNX artifacts, tables and identity. Files for `export` too."""
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.calibrate import Ranges
+from harness.calibration import Calibration
 from harness.cdf import save_tables
 from harness.codecs.base import Codec
 from harness.errors import UserError
+from harness.files import write_file
 from harness.lowerings.base import FLOAT, LOWERINGS, Artifact, Source, default_lowering
-from harness.quantize import quantize
-from harness.specification import IntegerNet, Precision
+from harness.precision import CONTROLS, Precision, read_precision
+from harness.quantize import quantize_g_s, quantize_h_s
+from harness.specification import GDN_NORM_MAX, IntegerGdn, IntegerNet
+
+HYPERPRIOR, DECODER = "hyperprior", "decoder"
+NO_CALIBRATOR = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """Everything that both ends need. `integer` is the specification of h_s where the precision has one.
+    """Everything that both ends need.
 
-    `specification` identifies the function that computes the entropy parameters: it goes into every bitstream.
+    `integers` has the specification of h_s where the precision has one, and of g_s too in scope decoder; `calibrator` is
+    who calibrated them ("none" for fp32). `specification` identifies the function that computes what the scope gates: it goes into every bitstream.
     """
 
     codec: Codec
     precision: str
+    scope: str
     lowering: str
+    calibrator: str
     artifacts: Mapping[str, Artifact]
-    integer: IntegerNet | None
-    source: Source
+    integers: Mapping[str, IntegerNet]
+    sources: Mapping[str, Source]
+
+    @property
+    def integer(self) -> IntegerNet | None:
+        """The specification of h_s."""
+        return self.integers.get("h_s")
 
     @property
     def specification(self) -> str:
-        return self.artifacts["h_s"].specification
+        h_s = self.artifacts["h_s"].specification
+        if self.scope != DECODER:
+            return h_s
+        return hashlib.sha256(f"{h_s} {self.artifacts['g_s'].specification}".encode()).hexdigest()
 
     @property
     def profile(self) -> str:
         """The arithmetic profile that a bitstream names."""
-        return "float32" if self.precision == "fp32" else self.precision
+        if self.precision == "fp32":
+            return "float32"
+        return self.precision if self.scope == HYPERPRIOR else f"{self.precision}/{self.scope}"
 
     @property
     def fraction_bits(self) -> int:
         """Fraction bits of the fixed-point means; y_hat of an integer build has them too."""
         return self.integer.mean_fraction_bits if self.integer else 0
 
+    @property
+    def widths(self) -> dict[str, str]:
+        """Width of every tensor of the integer networks, such as `s8` or `u16`, in graph order."""
+        found: dict[str, str] = {}
+        for net in self.integers.values():
+            found |= tensor_widths(net)
+        return found
+
+    def lowered(self, lowering: str) -> Artifact:
+        """h_s in another lowering of the same function."""
+        return LOWERINGS[lowering].lower(self.sources["h_s"])
+
     def tapped(self) -> Artifact:
         """h_s with every layer's output exposed."""
-        return LOWERINGS[self.lowering].lower(self.source, taps=True)
+        return LOWERINGS[self.lowering].lower(self.sources["h_s"], taps=True)
+
+
+def split_profile(profile: str) -> tuple[str, str]:
+    """Precision and scope of a bitstream's arithmetic profile."""
+    if profile == "float32":
+        return "fp32", HYPERPRIOR
+    precision, _, scope = profile.partition("/")
+    return precision, scope or HYPERPRIOR
 
 
 def build(
-    codec: Codec, precision: str, ranges: Ranges | None, *, lowering: str | None = None
+    codec: Codec,
+    precision: str,
+    calibrations: Mapping[str, Calibration],
+    *,
+    lowering: str | None = None,
+    scope: str = HYPERPRIOR,
 ) -> Build:
-    """Quantize and lower `codec`. Only h_s changes with the precision (scope hyperprior); the rest stays float32."""
-    lowering = lowering or default_lowering(precision)
-    integer = None
-    if precision not in {"fp32", "w8a8-qdq"}:
-        parsed = Precision.parse(precision)
-        if ranges is None:
+    """Quantize and lower `codec`: h_s, and g_s too in scope decoder; what is not quantized stays float32.
+
+    `calibrations` has one of each network that is quantized, by its name.
+    """
+    controls = precision in CONTROLS
+    if scope not in {HYPERPRIOR, DECODER}:
+        raise UserError(f"no scope {scope!r}; there are {HYPERPRIOR} and {DECODER}")
+    parsed = None if controls else read_precision(precision)
+    name = parsed.name if parsed else precision
+    lowering = lowering or default_lowering(name)
+    quantized = ["h_s", "g_s"] if scope == DECODER and not controls else ["h_s"]
+    for network in quantized if precision != "fp32" else []:
+        if network not in calibrations:
             raise UserError(
-                f"{codec.name} has no calibrated ranges for {precision}: give --calibrate FOLDER of images"
+                f"{codec.name} has no calibration of {network} for {name}: give --calibrate FOLDER of images"
             )
-        integer = quantize(
-            codec.networks["h_s"],
-            ranges,
-            parsed,
-            medians=codec.medians,
-            scale_thresholds=codec.scale_thresholds,
+    integers = _specifications(codec, parsed, calibrations, quantized) if parsed else {}
+    sources = {
+        network: Source(
+            codec=codec.name,
+            network=codec.networks[network],
+            ranges=calibrations.get(network),
+            integer=integers.get(network),
         )
-    source = Source(network=codec.networks["h_s"], ranges=ranges, integer=integer)
-    h_s = LOWERINGS[lowering].lower(source)
-    if h_s.integer != (integer is not None) or (lowering == FLOAT) != (precision == "fp32"):
+        for network in quantized
+    }
+    chosen = LOWERINGS[lowering]
+    if chosen.realises != ("integer" if parsed else precision):
         raise UserError(
-            f"lowering {lowering} does not realise precision {precision}; "
-            f"that takes {default_lowering(precision)}"
+            f"lowering {lowering} does not realise precision {name}; that takes {default_lowering(name)}"
         )
     artifacts = {
-        name: LOWERINGS[FLOAT].lower(Source(network=codec.networks[name]))
-        for name in ("g_a", "h_a", "g_s")
+        network: LOWERINGS[FLOAT].lower(Source(codec=codec.name, network=codec.networks[network]))
+        for network in ("g_a", "h_a", "h_s", "g_s")
+        if network not in quantized
     }
     return Build(
         codec=codec,
-        precision=precision,
+        precision=name,
+        scope=scope,
         lowering=lowering,
-        artifacts={**artifacts, "h_s": h_s},
-        integer=integer,
-        source=source,
+        calibrator=calibrations["h_s"].calibrator if precision != "fp32" else NO_CALIBRATOR,
+        artifacts={**artifacts, **{n: chosen.lower(source) for n, source in sources.items()}},
+        integers=integers,
+        sources=sources,
     )
+
+
+def _specifications(
+    codec: Codec,
+    precision: Precision,
+    calibrations: Mapping[str, Calibration],
+    quantized: list[str],
+) -> dict[str, IntegerNet]:
+    h_s = quantize_h_s(
+        codec.networks["h_s"],
+        calibrations["h_s"],
+        precision,
+        medians=codec.medians,
+        scale_thresholds=codec.scale_thresholds,
+    )
+    if "g_s" not in quantized:
+        return {"h_s": h_s}
+    g_s = quantize_g_s(
+        codec.networks["g_s"],
+        calibrations["g_s"],
+        precision,
+        fraction_bits=h_s.mean_fraction_bits,
+    )
+    return {"h_s": h_s, "g_s": g_s}
+
+
+def tensor_widths(net: IntegerNet) -> dict[str, str]:
+    """Width of the input, of every layer's weights and of what it hands on, in graph order."""
+
+    def span(low: int, high: int) -> str:
+        return f"{'s' if low < 0 else 'u'}{(high - low).bit_length()}"
+
+    found = {f"{net.input[0]}_q": span(int(net.entry.low.min()), int(net.entry.high.max()))}
+    for layer in net.layers:
+        inner = layer.norm if isinstance(layer, IntegerGdn) else layer
+        bits = 1 + int(abs(inner.weight).max()).bit_length()
+        found[f"{inner.name}.weight"] = f"s{bits} per channel"
+        if isinstance(layer, IntegerGdn):
+            found[f"{inner.name}"] = f"u{GDN_NORM_MAX.bit_length()}"
+            rule = layer.scale
+        else:
+            rule = layer.leaky or layer.requantize
+        if layer is not net.layers[-1]:
+            found[layer.name] = span(int(rule.low.min()), int(rule.high.max()))
+            continue
+        share = len(rule.low) // len(net.outputs)
+        for number, output in enumerate(net.outputs):
+            part = slice(number * share, (number + 1) * share)
+            found[output] = span(int(rule.low[part].min()), int(rule.high[part].max()))
+    return found
 
 
 def export(made: Build, folder: Path) -> list[Path]:
@@ -101,7 +205,9 @@ def export(made: Build, folder: Path) -> list[Path]:
         "codec": codec.family,
         "quality": codec.quality,
         "precision": made.precision,
+        "scope": made.scope,
         "lowering": made.lowering,
+        "calibrator": made.calibrator,
         "profile": made.profile,
         "codec_digest": codec.digest,
         "specification": made.specification,
@@ -123,23 +229,21 @@ def export(made: Build, folder: Path) -> list[Path]:
             "sigma_fraction_bits": made.integer.sigma_fraction_bits,
             "mean_fraction_bits": made.integer.mean_fraction_bits,
             "accumulator_bounds": {
-                layer.name: int(layer.bounds.max()) for layer in made.integer.layers
+                layer.name: int(layer.bounds.max())
+                for net in made.integers.values()
+                for layer in net.convolutions
             },
+            "widths": made.widths,
         }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        contents = {f"{name}.onnx": a.onnx_model for name, a in made.artifacts.items()}
-        contents["manifest.json"] = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
-        for name, data in contents.items():
-            temporary = folder / f".{name}.part"
-            try:
-                temporary.write_bytes(data)
-                os.replace(temporary, folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror}; give a writable folder with -o"
         ) from error
+    contents = {f"{name}.onnx": a.onnx_model for name, a in made.artifacts.items()}
+    contents["manifest.json"] = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
+    for name, data in contents.items():
+        write_file(folder / name, data)
     save_tables(folder / "tables.npz", tables)
     return [folder / name for name in sorted([*contents, "tables.npz"])]

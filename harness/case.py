@@ -63,6 +63,21 @@ def rng(name: str) -> np.random.Generator:
     )
 
 
+def cropped_name(name: str, size: int) -> str:
+    """The name of the middle of a picture, at most `size` pixels wide and high."""
+    return f"{name}.c{size}"
+
+
+def crop_of(name: str) -> tuple[str, int]:
+    """What `cropped_name` was given; 0 for a whole picture.
+
+    >>> crop_of("kodim01.c256"), crop_of("kodim01")
+    (('kodim01', 256), ('kodim01', 0))
+    """
+    match = re.fullmatch(r"(.+)\.c([1-9][0-9]{0,4})", name)
+    return (match[1], int(match[2])) if match else (name, 0)
+
+
 def input_name(stem: str) -> str:
     """A file's stem as a legal part of a case name."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", stem) or "_"

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UserError
+from harness.files import write_file
 from harness.trace import TensorRecord
 
 I32 = NDArray[np.int32]
@@ -212,13 +213,7 @@ def save_tables(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, member.getvalue())
         _cap(path, *(entry.file_size for entry in archive.infolist()))
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write tables {path}: {error.strerror}") from error
+    write_file(path, buffer.getvalue())
 
 
 def load_tables(path: Path) -> dict[str, NDArray[np.generic]]:

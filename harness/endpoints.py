@@ -71,6 +71,7 @@ def encode(made: Build, pixels: U8, run: Run) -> Encoded:
         y_shape=_shape(y_symbols),
         z_shape=_shape(z_symbols),
     )
+    trace = _finish(made, z_symbols, parameters, y_symbols, (height, width), run)
     bitstream = Bitstream(
         header=header,
         payload_z=_coded(z_symbols, _channel_indexes(z_symbols.shape), codec.z_tables),
@@ -78,17 +79,16 @@ def encode(made: Build, pixels: U8, run: Run) -> Encoded:
         z_hash=symbol_hash(z_symbols),
         index_hash=symbol_hash(indexes),
         y_hash=symbol_hash(y_symbols),
+        picture_hash=symbol_hash(trace.array("picture")) if _gates_pictures(made) else b"",
     )
-    return Encoded(
-        bitstream=bitstream,
-        trace=_finish(made, z_symbols, parameters, y_symbols, (height, width), run),
-    )
+    return Encoded(bitstream=bitstream, trace=trace)
 
 
-def decode(made: Build, bitstream: Bitstream, run: Run) -> Decoded:
+def decode(made: Build, bitstream: Bitstream, run: Run, *, reconstruct: bool = True) -> Decoded:
     """Decode a stream of exactly this build; StreamError if it is of another one or cannot be decoded at all.
 
-    A desynchronised stream still gives a trace and a picture: what a user would see.
+    A desynchronised stream still gives a trace and a picture: what a user would see. Without `reconstruct` the trace ends
+    with y_hat: all that scope hyperprior gates.
     """
     codec, header = made.codec, bitstream.header
     check_specification(
@@ -113,8 +113,17 @@ def decode(made: Build, bitstream: Bitstream, run: Run) -> Decoded:
         problem = "the y symbols do not match the stream's hash"
     elif symbol_hash(indexes) != bitstream.index_hash:
         problem = "the CDF indexes do not match the stream's hash"
-    trace = _finish(made, z_symbols, parameters, y_symbols, (header.height, header.width), run)
+    size = (header.height, header.width)
+    trace = _finish(made, z_symbols, parameters, y_symbols, size, run if reconstruct else None)
+    checks_picture = not problem and reconstruct and bitstream.picture_hash != b""
+    if checks_picture and symbol_hash(trace.array("picture")) != bitstream.picture_hash:
+        problem = "the picture does not match the stream's hash"
     return Decoded(trace=trace, problem=problem)
+
+
+def _gates_pictures(made: Build) -> bool:
+    """Whether the picture comes out of an integer specification: then the stream carries its hash."""
+    return made.artifacts["g_s"].integer
 
 
 # The platforms of one run mostly code the same symbols with the same indexes: code those once.
@@ -220,23 +229,36 @@ def _y_hat(made: Build, parameters: Arrays, y_symbols: I32) -> NDArray[np.generi
 
 
 def _finish(
-    made: Build, z_symbols: I32, parameters: Arrays, y_symbols: I32, size: tuple[int, int], run: Run
+    made: Build,
+    z_symbols: I32,
+    parameters: Arrays,
+    y_symbols: I32,
+    size: tuple[int, int],
+    run: Run | None,
 ) -> Trace:
-    """Reconstruct, and record every tensor in graph order."""
+    """Reconstruct by `run`, and record every tensor in graph order.
+
+    An integer g_s takes y_hat in fixed point and gives pixels.
+    """
     y_hat = _y_hat(made, parameters, y_symbols)
-    feed = y_hat.astype(np.float32)
-    if made.integer is not None:
-        feed = np.ldexp(y_hat.astype(np.float64), -made.fraction_bits).astype(np.float32)
-    x_hat = np.asarray(run("g_s", made.artifacts["g_s"], {"y_hat": feed})["x_hat"], np.float32)
-    picture = unpad(to_pixels(x_hat), *size)
-    arrays = {
+    arrays: dict[str, NDArray[np.generic]] = {
         "z_symbols": z_symbols,
         **parameters,
         "y_symbols": y_symbols,
         "y_hat": y_hat,
-        "x_hat": x_hat,
-        "picture": picture,
     }
+    g_s = made.artifacts["g_s"]
+    if run is None:
+        pass
+    elif g_s.integer:
+        pixels = run("g_s", g_s, {"y_hat": y_hat})["picture"].astype(np.uint8, copy=False)
+        arrays["picture"] = unpad(np.ascontiguousarray(pixels[0].transpose(1, 2, 0)), *size)
+    else:
+        feed = y_hat.astype(np.float32)
+        if made.integer is not None:
+            feed = np.ldexp(y_hat.astype(np.float64), -made.fraction_bits).astype(np.float32)
+        x_hat = np.asarray(run("g_s", g_s, {"y_hat": feed})["x_hat"], np.float32)
+        arrays |= {"x_hat": x_hat, "picture": unpad(to_pixels(x_hat), *size)}
     return Trace(
         tensors=tuple(TensorRecord.of(name, array) for name, array in arrays.items()),
         environment={},

@@ -5,8 +5,8 @@ through `read_image` and `to_tensor`, and every decoded one ends in `to_pixels`:
 conversions are defined here, to the last bit, and nowhere else.
 """
 
+import io
 import math
-import os
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from harness.errors import HarnessError, UserError
+from harness.files import write_file
 
 Pixels = NDArray[np.uint8]  # [height, width, 3], RGB
 Floats = NDArray[np.float32]  # [1, 3, height, width], 0 to 1
@@ -82,21 +83,26 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.name)
 
 
+def list_images_below(folder: Path, most: int) -> list[Path]:
+    """Images of `folder` and the folders in it; where there are more than `most`, that many, evenly chosen."""
+    if not folder.is_dir():
+        raise UserError(f"{_name(folder)} is not a folder; name a folder of photographs")
+    found: list[Path] = []
+    for each in (folder, *sorted(path for path in folder.glob("*") if path.is_dir())):
+        with suppress(UserError):  # no images directly in it: there may be some in the others
+            found += list_images(each)
+    if not found:
+        raise UserError(f"no images in {_name(folder)}; they end in {', '.join(sorted(SUFFIXES))}")
+    count = min(most, len(found))
+    return [found[number * len(found) // count] for number in range(count)]
+
+
 def write_png(path: Path, pixels: Pixels) -> None:
     """Write a PNG file that is there whole or not at all."""
     _require_pixels(pixels)
-    partial = path.parent / f".{path.name}.{os.getpid()}.partial"
-    try:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(partial, format="PNG")
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {_name(path)}: {error.strerror or error};"
-            " name a file in an existing, writable folder with free space"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
+    write_file(path, buffer.getvalue())
 
 
 def pad_to_multiple(pixels: Pixels, multiple: int) -> Pixels:
@@ -108,6 +114,13 @@ def pad_to_multiple(pixels: Pixels, multiple: int) -> Pixels:
     _require_pixels(pixels)
     height, width, _ = pixels.shape
     return np.pad(pixels, ((0, -height % multiple), (0, -width % multiple), (0, 0)), mode="edge")
+
+
+def middle(pixels: Pixels, size: int) -> Pixels:
+    """The middle of a picture, at most `size` pixels wide and high."""
+    _require_pixels(pixels)
+    top, left = (max(0, n - size) // 2 for n in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top : top + size, left : left + size])
 
 
 def unpad(pixels: Pixels, height: int, width: int) -> Pixels:

@@ -8,10 +8,11 @@ import numpy as np
 from harness import endpoints
 from harness.bitstream import Bitstream, pack
 from harness.build import Build, build
-from harness.calibrate import Ranges
+from harness.calibration import Calibration
 from harness.case import rng
 from harness.cdf import CdfTables
 from harness.lowerings.base import INTEGER, LOWERINGS, Artifact
+from harness.specification import IntegerLayer
 from harness.trace import TensorRecord, Trace
 
 Mutant = Callable[[Trace, str], Trace]
@@ -75,7 +76,7 @@ MUTANTS: Mapping[str, Mutant] = {
 }
 
 
-def other_tables(made: Build, ranges: Ranges) -> dict[str, tuple[Build, str]]:
+def other_tables(made: Build, ranges: Calibration) -> dict[str, tuple[Build, str]]:
     """Decoders whose tables were computed again, a last bit apart."""
     codec = made.codec
     thresholds = codec.scale_thresholds.copy()
@@ -87,7 +88,8 @@ def other_tables(made: Build, ranges: Ranges) -> dict[str, tuple[Build, str]]:
         "median-step": replace(codec, medians=codec.medians + np.int32(1)),
     }
     return {
-        name: (build(other, made.precision, ranges), "tables") for name, other in codecs.items()
+        name: (build(other, made.precision, {"h_s": ranges}), "tables")
+        for name, other in codecs.items()
     }
 
 
@@ -97,23 +99,22 @@ def _entry_off(tables: CdfTables) -> CdfTables:
     return replace(tables, cdf=cdf)
 
 
-def other_codecs(made: Build, ranges: Ranges) -> dict[str, tuple[Build, str]]:
+def other_codecs(made: Build, ranges: Calibration) -> dict[str, tuple[Build, str]]:
     """Decoders of other numbers: another precision, another codec, or one weight one step away."""
     net = made.integer
     assert net is not None
-    weight = net.layers[-1].weight.copy()
+    last = net.layers[-1]
+    assert isinstance(last, IntegerLayer)
+    weight = last.weight.copy()
     weight.flat[int(np.abs(weight).argmin())] += 1
-    source = replace(
-        made.source,
-        integer=replace(net, layers=(*net.layers[:-1], replace(net.layers[-1], weight=weight))),
-    )
-    nudged = LOWERINGS[INTEGER].lower(source)
+    altered = replace(net, layers=(*net.layers[:-1], replace(last, weight=weight)))
+    nudged = LOWERINGS[INTEGER].lower(replace(made.sources["h_s"], integer=altered))
     return {
-        "w4a8": (build(made.codec, "w4a8", ranges), "profile"),
-        "fp32": (build(made.codec, "fp32", None), "profile"),
+        "w4a8": (build(made.codec, "w4a8", {"h_s": ranges}), "profile"),
+        "fp32": (build(made.codec, "fp32", {}), "profile"),
         "other-quality": (replace(made, codec=replace(made.codec, quality=1)), "quality"),
         "one-weight-off": (
-            replace(made, integer=source.integer, artifacts={**made.artifacts, "h_s": nudged}),
+            replace(made, integers={"h_s": altered}, artifacts={**made.artifacts, "h_s": nudged}),
             "specification",
         ),
     }

@@ -63,6 +63,10 @@ class Gdn:
     gamma: F32
     inverse: bool
 
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.beta).all() and np.isfinite(self.gamma).all()):
+            raise UserError(f"layer {self.name}: its parameters contain NaN or infinity")
+
 
 Layer = Convolution | Relu | LeakyRelu | Abs | Gdn
 

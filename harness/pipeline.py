@@ -74,7 +74,12 @@ def run_suite(
     futures: dict[Future[tuple[list[Verdict], list[Panel], int]], list[Case]] = {}
     for group in groups:
         worker = Group(
-            pool=pool, inputs=inputs, expectations=cases, stop=stop, show=len(cases) == 1
+            pool=pool,
+            inputs=inputs,
+            expectations=cases,
+            stop=stop,
+            show=len(cases) == 1,
+            reconstruct=suite.reconstruct or len(cases) == 1,
         )
         futures[executor.submit(worker.run, group)] = group
     try:
@@ -103,7 +108,9 @@ def run_suite(
     return Run(
         suite=suite.name,
         verdicts=tuple(sorted(verdicts, key=lambda v: str(v.case))),
-        environments=environments,
+        environments={
+            name: {**found, **inputs.chooser.record(name)} for name, found in environments.items()
+        },
         gate=gate(
             verdicts,
             required=suite.required,

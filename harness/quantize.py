@@ -1,141 +1,230 @@
-"""From a float network and its ranges to its integer-only specification. What runs it comes later.
+"""From a float network and its calibration to its integer-only specification. What runs it comes later.
 
 Only + - * /, comparisons, floor and powers of two act on floats here, one element at a time: IEEE 754 gives those one
-result everywhere, so that the same codec and ranges quantize to the same integers on every machine (the digest of
+result everywhere, so that the same codec and calibration quantize to the same integers on every machine (the digest of
 the result is stored with each shipped codec and checked).
+
+Weights have one scale per output channel, activations one per channel or per tensor: the scale of channel c is folded
+into the next layer's weights, so the integer graph never sees it. How a layer is requantized follows from its widths:
+up to 8 x 8 bits by a multiplier (as many bits of it as keep products below 2^23, where float32 carries them) and a shift,
+wider ones by a shift alone (the weights' scale takes up the rest, which costs less than one of their bits).
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.calibrate import F64, ChannelRange, Ranges
+from harness.activations import (
+    Activation,
+    gdn_input,
+    hidden,
+    latent_entry,
+    output_fraction_bits,
+    output_target,
+    symbols_entry,
+    target_of,
+)
+from harness.calibration import F64, Calibration
 from harness.cdf import fixed_thresholds
 from harness.errors import UserError
-from harness.network import Convolution, LeakyRelu, Network, Relu
+from harness.integer_layer import (
+    LEAKY_SHIFT,
+    Folded,
+    Grid,
+    Target,
+    floor_log2,
+    fold,
+    grid,
+    integer_layer,
+    round_weights,
+)
+from harness.network import Convolution, Gdn, Layer, LeakyRelu, Network, Relu
+from harness.precision import Precision
 from harness.specification import (
+    GDN_NORM_MAX,
+    GDN_SQUARE_MAX,
     I32,
-    I64,
-    MEAN_MAX,
     MEDIAN_FRACTION_BITS,
-    SIGMA_MAX,
+    PIXEL_MAX,
+    ROOT_FRACTION_BITS,
+    SYMBOL_LIMIT,
+    IntegerGdn,
     IntegerLayer,
     IntegerNet,
-    Precision,
     Requantization,
 )
 
-# (accumulator + bias) * multiplier stays below this, so that adding the clamp's offset cannot leave int32.
-PRODUCT_LIMIT = 2**30
-# Beyond 8x8 bits int32 cannot carry the accumulators; such specifications are bounded by what float64 carries.
-WIDE_PRODUCT_LIMIT = 2**52
-MULTIPLIER_BITS = 8
-MAX_SHIFT = 29
-LEAKY_SHIFT = 12
-# Head-room of the outputs over what calibration saw.
-OUTPUT_MARGIN = 1.5
+Observer = Callable[[Folded, Target, Grid], None]
+
+SQUARE_SHIFT = 14
+MAX_ROOT_SHIFT = 30
+LATENT_LIMIT = 2**22 - 1
 
 
-def quantize(
-    network: Network, ranges: Ranges, precision: Precision, *, medians: I32, scale_thresholds: I32
+def quantize_h_s(
+    network: Network,
+    calibration: Calibration,
+    precision: Precision,
+    *,
+    medians: I32,
+    scale_thresholds: I32,
+    observer: Observer | None = None,
 ) -> IntegerNet:
-    """Post-training quantization of h_s.
+    """Post-training quantization of h_s. Outputs land on powers of two.
 
-    Weights have one scale per output channel. Activations have one scale per channel: the scale of channel c is
-    folded into the next layer's weights, so the integer graph never sees it. Outputs land on powers of two.
     `medians` int32 [N] in 2^-8, `scale_thresholds` int32 [64] (bits of the float32 scale table).
     """
-    blocks = list(network.blocks())
-    _check_widths(network, ranges)
-    entry, scale = _entry(ranges[network.input], medians, precision.activation_bits)
-    input_low, input_high = (
-        -(2 ** (precision.activation_bits - 1)),
-        2 ** (precision.activation_bits - 1) - 1,
+    blocks = _blocks(network, calibration, precision, "z_q")
+    entry, activation = symbols_entry(
+        calibration[network.input], medians, precision.of_activation("z_q")
     )
-    layers: list[IntegerLayer] = []
-    output_bits = _output_fraction_bits(ranges[blocks[-1][0].name], len(network.outputs))
-    for number, (convolution, pointwise) in enumerate(blocks):
-        slope = _activation(convolution, pointwise)
-        if number < len(blocks) - 1:
-            reach = ranges[(pointwise or (convolution,))[-1].name]
-            low, high = _hidden_clamp(reach, precision.activation_bits, slope)
-            wanted = _hidden_scale(reach, low, high)
-            lows, highs = np.full(len(wanted), low), np.full(len(wanted), high)
-        else:
-            wanted, lows, highs = _output_grid(len(convolution.bias), network.outputs, output_bits)
-        layer, scale = _quantize_layer(
-            convolution,
-            scale,
-            wanted,
-            precision,
-            slope,
-            (input_low, input_high),
-            (lows, highs),
-            exact=number == len(blocks) - 1,
-        )
-        layers.append(layer)
-        if number < len(blocks) - 1:
-            input_low, input_high = low, high
+    fraction = output_fraction_bits(calibration[_last(blocks[-1])], len(network.outputs), precision)
+    target = output_target(
+        len(blocks[-1][0].bias), network.outputs, fraction, precision.output_bits
+    )
     return IntegerNet(
         name=network.name,
         precision=precision.name,
+        input="z_symbols",
         outputs=network.outputs,
+        input_limit=SYMBOL_LIMIT,
+        input_shift=MEDIAN_FRACTION_BITS,
         entry=entry,
-        layers=tuple(layers),
-        sigma_fraction_bits=output_bits["scales_hat"],
-        mean_fraction_bits=output_bits["means_hat"],
-        thresholds=fixed_thresholds(scale_thresholds, output_bits["scales_hat"]),
+        layers=_layers(
+            blocks, activation, target, _Maker(calibration, precision, observer, may_drop=True)
+        ),
+        sigma_fraction_bits=fraction["scales_hat"],
+        mean_fraction_bits=fraction["means_hat"],
+        thresholds=fixed_thresholds(scale_thresholds, fraction["scales_hat"]),
     )
 
 
-def _check_widths(network: Network, ranges: Ranges) -> None:
-    """Ranges must have one low and one high for every channel of the input and of each layer."""
+def quantize_g_s(
+    network: Network,
+    calibration: Calibration,
+    precision: Precision,
+    *,
+    fraction_bits: int,
+    observer: Observer | None = None,
+) -> IntegerNet:
+    """Post-training quantization of g_s: y_hat with `fraction_bits` in, 8-bit pixels out."""
+    blocks = _blocks(network, calibration, precision, "y_q")
+    entry, activation = latent_entry(
+        calibration[network.input], precision.of_activation("y_q"), fraction_bits
+    )
+    channels = len(blocks[-1][0].bias)
+    target = Target(
+        scale=np.full(channels, 1 / PIXEL_MAX),
+        low=np.zeros(channels, np.int64),
+        high=np.full(channels, PIXEL_MAX),
+    )
+    return IntegerNet(
+        name=network.name,
+        precision=precision.name,
+        input="y_hat",
+        outputs=("picture",),
+        input_limit=LATENT_LIMIT,
+        input_shift=0,
+        entry=entry,
+        layers=_layers(
+            blocks, activation, target, _Maker(calibration, precision, observer, may_drop=False)
+        ),
+        sigma_fraction_bits=0,
+        mean_fraction_bits=0,
+        thresholds=np.zeros(0, np.int64),
+    )
+
+
+Block = tuple[Convolution, tuple[Layer, ...]]
+
+
+def _last(block: Block) -> str:
+    """The tensor that a block hands on."""
+    convolution, pointwise = block
+    return (pointwise or (convolution,))[-1].name
+
+
+def _blocks(
+    network: Network, calibration: Calibration, precision: Precision, entry: str
+) -> list[Block]:
+    """Each convolution with the rectifier or GDN behind it; everything given must be of this network."""
+    blocks = list(network.blocks())
     widths = {network.input: network.in_channels}
-    for convolution, pointwise in network.blocks():
+    weighted = {convolution.name for convolution, _ in blocks}
+    for convolution, pointwise in blocks:
         widths |= dict.fromkeys(
             [convolution.name, *(layer.name for layer in pointwise)], len(convolution.bias)
         )
-    for name, width in widths.items():
-        if len(ranges[name].low) != width:
-            raise UserError(
-                f"calibrated range for {name!r} has {len(ranges[name].low)} channels, not {width}: "
-                "the ranges are of another network"
-            )
+        weighted |= {_norm_name(layer.name) for layer in pointwise if isinstance(layer, Gdn)}
+    precision.check_names({entry, *weighted, *widths} - {network.input})
+    calibration.check(widths, {c.name: c.weight.shape for c in network.convolutions}, precision)
+    return blocks
 
 
-def _i32(values: NDArray[np.generic] | int, like: NDArray[np.generic] | None = None) -> I32:
-    array = np.asarray(values)
-    return np.ascontiguousarray(
-        np.broadcast_to(array, like.shape) if like is not None else array
-    ).astype(np.int32)
+def _layers(
+    blocks: list[Block], activation: Activation, target: Target, maker: "_Maker"
+) -> tuple[IntegerLayer | IntegerGdn, ...]:
+    """The chain of integer layers that ends on `target`."""
+    layers: list[IntegerLayer | IntegerGdn] = []
+    for number, block in enumerate(blocks):
+        convolution, pointwise = block
+        match pointwise:
+            case (Gdn(inverse=True) as gdn,) if number < len(blocks) - 1:
+                x = gdn_input(maker.calibration[convolution.name])
+                layer, scale = maker.convolution(convolution, activation, x)
+                made, activation = _gdn(gdn, scale, maker)
+                layers.append(layer)
+                layers.append(made)
+            case _ if number < len(blocks) - 1:
+                slope = rectifier_slope(convolution, pointwise)
+                bits = maker.precision.of_activation(convolution.name)
+                following = hidden(maker.calibration[_last(block)], bits, slope)
+                weight_bits = maker.precision.of_weights(convolution.name)
+                handed = target_of(following, may_grow=bits >= weight_bits)
+                layer, scale = maker.convolution(convolution, activation, handed, slope)
+                layers.append(layer)
+                activation = replace(following, scale=scale)
+            case _:
+                slope = rectifier_slope(convolution, pointwise)
+                layer, _ = maker.convolution(convolution, activation, target, slope)
+                layers.append(layer)
+    return tuple(layers)
 
 
-def _entry(z: ChannelRange, medians: I32, bits: int) -> tuple[Requantization, F64]:
-    """z_hat in `bits` bits, with as many fraction bits per channel (at most 7) as its range leaves."""
-    high = 2 ** (bits - 1) - 1
-    reach = np.maximum(np.maximum(np.abs(z.low), np.abs(z.high)), 1e-3) * 1.25
-    fraction = np.clip(np.floor(_log2_floor(high / reach)), -8, MEDIAN_FRACTION_BITS - 1).astype(
-        np.int64
-    )
-    shift = MEDIAN_FRACTION_BITS - fraction
-    entry = Requantization(
-        bias=_i32(medians),
-        multiplier=_i32(1, medians),
-        shift=_i32(shift),
-        low=_i32(-high - 1, medians),
-        high=_i32(high, medians),
-    )
-    return entry, np.ldexp(1.0, -fraction)
+@dataclass(frozen=True)
+class _Maker:
+    """Makes integer layers of one calibration and precision."""
+
+    calibration: Calibration
+    precision: Precision
+    observer: Observer | None
+    may_drop: bool
+
+    def convolution(
+        self, convolution: Convolution, activation: Activation, target: Target, slope: float = 1.0
+    ) -> tuple[IntegerLayer, F64]:
+        """A layer and the real value of a step of its outputs."""
+        name = convolution.name
+        folded = fold(
+            convolution,
+            activation.scale,
+            (activation.low, activation.high),
+            weight_bits=self.precision.of_weights(name),
+            slope=slope,
+            # Speed matters in h_s, which stands before the entropy coder; in g_s every bit shows in the picture.
+            may_drop=self.may_drop,
+            correction=self.calibration.biases.get(name),
+        )
+        found = grid(folded, target, self.calibration.clips.get(name))
+        weight = self.calibration.weights.get(name)
+        if self.observer is not None:
+            self.observer(folded, target, found)
+        chosen = round_weights(folded, found) if weight is None else weight
+        return integer_layer(folded, target, found, chosen), found.scale
 
 
-def _log2_floor(x: F64) -> I64:
-    """floor(log2(x)), exactly, for x > 0 (`log2` itself may round up across a power of two)."""
-    return np.frexp(x)[1].astype(np.int64) - 1
-
-
-def _activation(convolution: Convolution, pointwise: tuple[object, ...]) -> float:
+def rectifier_slope(convolution: Convolution, pointwise: tuple[Layer, ...]) -> float:
     """Slope of the negative side: 0 for ReLU, s for LeakyReLU, 1 for none."""
     match pointwise:
         case ():
@@ -156,131 +245,50 @@ def _activation(convolution: Convolution, pointwise: tuple[object, ...]) -> floa
             )
 
 
-def _hidden_clamp(r: ChannelRange, bits: int, slope: float) -> tuple[int, int]:
-    """The [low, high] of 2^bits values that wastes least over the channels; ReLU needs no negative side."""
-    if slope == 0.0:
-        return 0, 2**bits - 1
-    candidates = sorted({-((2**bits) * share // 64) for share in range(33)}, reverse=True)
-    costs = [math.fsum(_hidden_scale(r, low, low + 2**bits - 1) ** 2) for low in candidates]
-    low = candidates[costs.index(min(costs))]
-    return low, low + 2**bits - 1
+def _norm_name(gdn: str) -> str:
+    return f"{gdn}.norm"
 
 
-def _hidden_scale(r: ChannelRange, low: int, high: int) -> F64:
-    """Real value of one step, per channel, so that the calibrated range just fits [low, high]."""
-    positive = np.maximum(r.high, 0.0) / high
-    negative = np.maximum(-r.low, 0.0) / -low if low else np.where(r.low < 0, np.inf, 0.0)
-    return np.maximum(np.maximum(positive, negative), 1e-6)
-
-
-def _output_fraction_bits(r: ChannelRange, outputs: int) -> dict[str, int]:
-    """Fraction bits of sigma (unsigned 16 bits) and of the means (signed 16 bits) with head-room."""
-    share = len(r.high) // outputs
-    sigma = max(float(r.high[:share].max()), 0.25) * OUTPUT_MARGIN
-    bits = {"scales_hat": min(12, int(_log2_floor(np.asarray(SIGMA_MAX / sigma)))), "means_hat": 0}
-    if outputs > 1:
-        mean = (
-            max(float(np.abs(r.high[share:]).max()), float(np.abs(r.low[share:]).max()), 0.25)
-            * OUTPUT_MARGIN
-        )
-        bits["means_hat"] = min(8, int(_log2_floor(np.asarray(MEAN_MAX / mean))))
-    return bits
-
-
-def _output_grid(
-    channels: int, outputs: tuple[str, ...], bits: Mapping[str, int]
-) -> tuple[F64, I64, I64]:
-    share = channels // len(outputs)
-    limits = {"scales_hat": (0, SIGMA_MAX), "means_hat": (-MEAN_MAX, MEAN_MAX)}
-    wanted = np.repeat([math.ldexp(1.0, -bits[name]) for name in outputs], share)
-    lows = np.repeat([limits[name][0] for name in outputs], share)
-    highs = np.repeat([limits[name][1] for name in outputs], share)
-    return wanted, lows.astype(np.int64), highs.astype(np.int64)
-
-
-def _quantize_layer(
-    convolution: Convolution,
-    in_scale: F64,
-    wanted: F64,
-    precision: Precision,
-    slope: float,
-    input_range: tuple[int, int],
-    clamp: tuple[NDArray[np.int64], NDArray[np.int64]],
-    *,
-    exact: bool,
-) -> tuple[IntegerLayer, F64]:
-    """One layer and the real scale of its outputs; `exact` outputs land on `wanted` precisely, others just above."""
-    folded = convolution.weight.astype(np.float64) * in_scale[None, :, None, None]
-    bias = convolution.bias.astype(np.float64)
-    levels = 2 ** (precision.weight_bits - 1) - 1
-    narrow = precision.weight_bits + precision.activation_bits <= 16  # noqa: PLR2004 - 8x8 bits
-    limit = PRODUCT_LIMIT if narrow else WIDE_PRODUCT_LIMIT
-    largest = np.abs(folded).reshape(len(folded), -1).max(axis=1)
-    # A dead channel has tiny weights beside a real bias: keep its bias representable.
-    step = np.maximum(np.maximum(largest / levels, np.abs(bias) / 2**20), 2.0**-40)
-    reach = max(-input_range[0], input_range[1])
-    rough = (
-        np.floor(np.abs(folded).reshape(len(folded), -1) / step[:, None] + 1).sum(axis=1) * reach
-        + 2**21
+def _gdn(gdn: Gdn, x_scale: F64, maker: _Maker) -> tuple[IntegerGdn, Activation]:
+    """The inverse GDN y = x * sqrt(beta + gamma x^2): the norm's scale is what makes y land on its own by a shift."""
+    like = np.ones(len(x_scale), np.int64)
+    square = Requantization(
+        bias=0 * like,
+        multiplier=like,
+        shift=SQUARE_SHIFT * like,
+        low=0 * like,
+        high=GDN_SQUARE_MAX * like,
     )
-    multiplier_bits = int(min(MULTIPLIER_BITS, _log2_floor(limit / rough).min() - 1))
-    if multiplier_bits < 0:
-        worst = int(rough.argmax())
-        raise UserError(
-            f"layer {convolution.name}, channel {worst}: its accumulator may reach {int(rough[worst])}, "
-            f"more than the {limit} that its requantization carries; use fewer bits"
-        )
-    ratio = step / wanted
-    shift = np.clip(multiplier_bits - 1 - _log2_floor(ratio), 1, MAX_SHIFT)
-    scaled = ratio * np.ldexp(1.0, shift)
-    multiplier = np.maximum(np.ceil(scaled) if exact else np.floor(scaled), 1).astype(np.int64)
-    if exact:
-        step = wanted * multiplier / np.ldexp(1.0, shift)
-    weight = np.floor(folded / step[:, None, None, None] + 0.5).astype(np.int64)
-    weight = np.clip(weight, -levels, levels)
-    bias_int = np.floor(bias / step + 0.5).astype(np.int64)
-    bounds = np.abs(weight).reshape(len(weight), -1).sum(axis=1) * reach + np.abs(bias_int)
-    products = bounds * multiplier
-    if products.max() >= limit:
-        worst = int(products.argmax())
-        raise UserError(
-            f"layer {convolution.name}, channel {worst}: (accumulator + bias) * multiplier may reach "
-            f"{int(products[worst])}, not below {limit}; use fewer bits"
-        )
-    lows, highs = clamp
-    leaky = None
-    if slope not in {0.0, 1.0}:
-        numerator = math.floor(slope * 2**LEAKY_SHIFT + 0.5)
-        leaky = Requantization(
-            bias=_i32(0, lows),
-            multiplier=_i32(numerator, lows),
-            shift=_i32(LEAKY_SHIFT, lows),
-            low=_i32(lows),
-            high=_i32(highs),
-        )
-        lows = -(
-            (-lows + 1) * 2**LEAKY_SHIFT // numerator + 1
-        )  # leaky() of this is below the real clamp
-    # A clamp beyond what the accumulator can reach would only widen the intermediate: tighten it.
-    reachable = products // 2**shift + 1
-    requantize = Requantization(
-        bias=_i32(bias_int),
-        multiplier=_i32(multiplier),
-        shift=_i32(shift),
-        low=_i32(np.maximum(lows, -reachable)),
-        high=_i32(highs),
+    square_scale = x_scale * x_scale * 2.0**SQUARE_SHIFT
+    gamma, beta = gdn.gamma.astype(np.float64), gdn.beta.astype(np.float64)
+    largest = (gamma * (square_scale * GDN_SQUARE_MAX)[None, :]).sum(axis=1) + beta
+    following = hidden(maker.calibration[gdn.name], maker.precision.of_activation(gdn.name), 1.0)
+    # y = x * x_scale * root * sqrt(norm_scale) / 16, and following.scale = x_scale * sqrt(norm_scale) / 16 * 2^shift.
+    finest = largest / GDN_NORM_MAX
+    unit = x_scale / (following.scale * 2.0**ROOT_FRACTION_BITS)
+    # The longest shift whose norm_scale is not below `finest`; norm_scale = (2^-shift / unit)^2.
+    shift = np.clip(-(floor_log2(finest * unit * unit) + 1) // 2, 1, MAX_ROOT_SHIFT)
+    norm_scale = np.ldexp(1.0, -shift) / unit
+    norm_scale = norm_scale * norm_scale
+    convolution = Convolution(
+        name=_norm_name(gdn.name),
+        weight=gdn.gamma[:, :, None, None],
+        bias=gdn.beta,
+        stride=1,
+        padding=0,
     )
-    layer = IntegerLayer(
-        name=convolution.name,
-        weight=_i32(weight),
-        stride=convolution.stride,
-        padding=convolution.padding,
-        transposed=convolution.transposed,
-        output_padding=convolution.output_padding,
-        input_low=input_range[0],
-        input_high=input_range[1],
-        requantize=requantize,
-        leaky=leaky,
-        bounds=bounds,
+    squares = Activation(scale=square_scale, low=0, high=GDN_SQUARE_MAX)
+    target = Target(scale=norm_scale, low=0 * like, high=GDN_NORM_MAX * like)
+    made = IntegerGdn(
+        name=gdn.name,
+        square=square,
+        norm=maker.convolution(convolution, squares, target)[0],
+        scale=Requantization(
+            bias=0 * like,
+            multiplier=like,
+            shift=shift,
+            low=following.low * like,
+            high=following.high * like,
+        ),
     )
-    return layer, step * np.ldexp(1.0, shift) / multiplier
+    return made, following

@@ -1,40 +1,118 @@
-"""Rate, distortion, BD-rate and the JPEG anchor. Knows pictures and numbers, no codec, platform or report."""
+"""The values of a rate-distortion study: variants, samples, points and what was found. Knows no codec, platform or report."""
 
-import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby, pairwise
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
 
+from harness.bd_rate import Bd
 from harness.errors import HarnessError, UserError
 from harness.images import Pixels, psnr
+from harness.ms_ssim import decibels
 
-ANCHOR_PRECISION = "fp32"
-JPEG_QUALITIES = range(2, 96)
-JPEG_SETTINGS = "Pillow JPEG as Image.save makes it (4:2:0, standard Huffman tables), whole files"
-# What an interpolation is called where BD-rates are published.
-BD_METHODS: Mapping[str, str] = {
-    "pchip": "PCHIP, as in the JCT-VC and JVET sheets",
-    "cubic": "cubic polynomial, as in VCEG-M33",
-    "akima": "Akima",
-}
-LEAST_POINTS = 4
-LEAST_OVERLAP = 0.75
+SCOPES = ("hyperprior", "decoder")
+DEFAULT_SCOPE = SCOPES[0]
+OWN_CALIBRATOR = "own"
+# Variants from this many bits on are held against JPEG; narrower ones are there to show what narrowness costs.
+JUDGED_BITS = 8
 ABOVE, BELOW, NO_JPEG = "above JPEG", "below JPEG", "no JPEG at this rate"
+_WIDTHS = re.compile(r"w([0-9]+)a([0-9]+)(?:-o([0-9]+)|-qdq|-qoperator)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One rate curve of a family: a precision, what it quantizes, and how that was calibrated.
+
+    `calibrator` is the one asked for; `OWN_CALIBRATOR` leaves the choice to the codec.
+    """
+
+    precision: str
+    scope: str = DEFAULT_SCOPE
+    calibrator: str = OWN_CALIBRATOR
+
+    @property
+    def label(self) -> str:
+        """Name it, leaving out what is as usual.
+
+        >>> Variant(precision="w4a4", scope="decoder", calibrator="mse").label
+        'w4a4 decoder mse'
+        """
+        return " ".join(
+            [
+                self.precision,
+                *([self.scope] if self.scope != DEFAULT_SCOPE else []),
+                *([self.calibrator] if self.calibrator != OWN_CALIBRATOR else []),
+            ]
+        )
+
+    @classmethod
+    def parse(cls, label: str) -> "Variant":
+        """What `label` names: a precision, then a scope and a calibrator where they are not the usual ones.
+
+        >>> Variant.parse("w4a4 decoder mse") == Variant(precision="w4a4", scope="decoder", calibrator="mse")
+        True
+        """
+        precision, *rest = label.split() or [""]
+        scope = rest.pop(0) if rest and rest[0] in SCOPES else DEFAULT_SCOPE
+        calibrator = rest.pop(0) if rest else OWN_CALIBRATOR
+        if rest or not precision:
+            raise UserError(
+                f"no variant {label!r}: write a precision, a scope ({' or '.join(SCOPES)}) and a calibrator,"
+                " such as 'w4a4 decoder mse' or 'w4a4 mse'"
+            )
+        return cls(precision=precision, scope=scope, calibrator=calibrator)
+
+    @property
+    def is_judged(self) -> bool:
+        """Held against JPEG: fp32, and widths of at least `JUDGED_BITS` in the usual scope and calibration.
+
+        >>> [Variant(precision=p).is_judged for p in ("fp32", "w8a8-qdq", "w16a4", "w8a8-o4", "mixed-x")]
+        [True, True, False, False, False]
+        """
+        if self == ANCHOR:
+            return True
+        match = _WIDTHS.fullmatch(self.precision)
+        widths = [int(bits) for bits in match.groups() if bits] if match else [0]
+        usual = (self.scope, self.calibrator) == (DEFAULT_SCOPE, OWN_CALIBRATOR)
+        return usual and min(widths) >= JUDGED_BITS
+
+
+# The one curve that every other is compared with.
+ANCHOR = Variant(precision="fp32")
+
+
+def variants(
+    precisions: Sequence[str],
+    scopes: Sequence[str],
+    calibrators: Sequence[str],
+    others: Sequence[Variant] = (),
+) -> list[Variant]:
+    """The anchor, every combination, the others, each once. FP32 quantizes nothing: it has no scope and no calibrator."""
+    chosen = [
+        Variant(precision=precision, scope=scope, calibrator=calibrator)
+        for scope in scopes
+        for calibrator in calibrators
+        for precision in precisions
+    ]
+    quantized = [v for v in (*chosen, *others) if v.precision != ANCHOR.precision]
+    return list(dict.fromkeys([ANCHOR, *quantized]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One picture at one rate point: the payload is the codec's own rate, the file has the container too."""
+    """One picture at one rate point: the payload is the codec's own rate, the file has the container too.
+
+    `psnr` in dB, `ms_ssim` from 0 to 1, both of 8-bit RGB; no MS-SSIM of a picture that is too small, or of JPEG.
+    """
 
     image: str
     pixels: int
     payload_bytes: int
     file_bytes: int
     psnr: float
+    ms_ssim: float | None = None
 
     @property
     def bpp(self) -> float:
@@ -47,21 +125,30 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A codec's rate point at a precision; its figures are means over the pictures."""
+    """A codec's rate point in a variant; its figures are means over the pictures.
+
+    `calibrator` is the one that was used; `widths`: what each tensor is held in, such as "u8"; empty for fp32.
+    """
 
     family: str
     quality: int
     lmbda: float | None
-    precision: str
+    variant: Variant
     samples: tuple[Sample, ...]
+    calibrator: str = "none"
+    widths: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.samples:
-            raise HarnessError(f"rate point {self.name} {self.precision} was measured on no image")
+            raise HarnessError(f"rate point {self.name} was measured on no image")
+
+    @property
+    def codec(self) -> str:
+        return f"{self.family}/q{self.quality}"
 
     @property
     def name(self) -> str:
-        return f"{self.family}/q{self.quality}"
+        return f"{self.codec} {self.variant.label}"
 
     @property
     def bpp(self) -> float:
@@ -74,6 +161,17 @@ class Point:
     @property
     def psnr(self) -> float:
         return _mean(sample.psnr for sample in self.samples)
+
+    @property
+    def ms_ssim(self) -> float | None:
+        """The mean over all pictures, so None if any has none."""
+        values = [sample.ms_ssim for sample in self.samples if sample.ms_ssim is not None]
+        return _mean(values) if len(values) == len(self.samples) else None
+
+    @property
+    def ms_ssim_db(self) -> float | None:
+        """The mean MS-SSIM in dB (not the mean of dB)."""
+        return decibels(self.ms_ssim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +197,51 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class BdRate:
-    """BD-rate of `precision` against the anchor; None, with the reason in `note`, where there is none."""
+    """What a family's variant costs against the anchor, by PSNR and by MS-SSIM in dB; payload bytes only."""
 
     family: str
-    precision: str
+    variant: Variant
+    calibrator: str
     method: str
-    percent: float | None
-    overlap: float
+    psnr: Bd
+    ms_ssim: Bd
+
+    @property
+    def percent(self) -> float | None:
+        return self.psnr.percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One step of a search. `percents`: BD-rate by family, empty where the variant cannot be built.
+
+    `worst` is the largest, None if any family has none. `calibrator` is the one that was used: a codec's own may depend
+    on the precision.
+    """
+
+    variant: Variant
+    calibrator: str
+    bits: int
+    percents: Mapping[str, float | None]
+    worst: float | None
+    is_within: bool
     note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A scan down from the widest. `pattern` is `wBaB`, `wBa16` or `w16aB`; `budget` is in percent of BD-rate."""
+
+    pattern: str
+    scope: str
+    calibrator: str
+    budget: float
+    trials: tuple[Trial, ...]
+
+    @property
+    def narrowest(self) -> Trial | None:
+        """The last that is within the budget, before the first that is not; None if even the widest costs too much."""
+        return next((trial for trial in reversed(self.trials) if trial.is_within), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +253,7 @@ class Study:
     bd_rates: tuple[BdRate, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+    searches: tuple[Search, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -125,198 +261,28 @@ class Study:
 
 
 def sample(
-    image: str, original: Pixels, picture: Pixels, *, payload_bytes: int, file_bytes: int
+    image: str,
+    original: Pixels,
+    picture: Pixels,
+    *,
+    payload_bytes: int,
+    file_bytes: int,
+    ms_ssim: float | None,
 ) -> Sample:
-    """Measure one decoded picture."""
+    """Measure one decoded picture; its MS-SSIM is given, since it takes long and JPEG does without."""
+    decibel = psnr(original, picture)
+    if math.isinf(decibel):
+        raise UserError(
+            f"{image!r} comes back without any error: its PSNR is infinite and has no mean; leave it out"
+        )
     return Sample(
         image=image,
         pixels=original.shape[0] * original.shape[1],
         payload_bytes=payload_bytes,
         file_bytes=file_bytes,
-        psnr=_finite(image, psnr(original, picture)),
+        psnr=decibel,
+        ms_ssim=ms_ssim,
     )
-
-
-def jpeg_sweep(image: str, pixels: Pixels) -> list[Sample]:
-    """The picture as a JPEG file of every quality of `JPEG_QUALITIES`, in that order."""
-    found = []
-    for quality in JPEG_QUALITIES:
-        buffer = io.BytesIO()
-        try:
-            Image.fromarray(pixels).save(buffer, format="JPEG", quality=quality)
-        except OSError as error:
-            raise UserError(f"{image!r} cannot be a JPEG: {error}; crop it") from error
-        size = buffer.tell()
-        with Image.open(buffer, formats=["JPEG"]) as decoded:
-            picture = np.asarray(decoded.convert("RGB"))
-        found.append(sample(image, pixels, picture, payload_bytes=size, file_bytes=size))
-    return found
-
-
-def jpeg_curve(sweeps: Sequence[Sequence[Sample]]) -> tuple[JpegPoint, ...]:
-    """Mean rate and mean PSNR of each quality over the pictures' sweeps."""
-    return tuple(
-        JpegPoint(
-            quality=quality,
-            bpp=_mean(s.file_bpp for s in samples),
-            psnr=_mean(s.psnr for s in samples),
-        )
-        for quality, samples in zip(JPEG_QUALITIES, zip(*sweeps, strict=True), strict=True)
-    )
-
-
-def jpeg_psnr_at(bpp: float, jpeg: Sequence[JpegPoint]) -> float | None:
-    """JPEG's PSNR at `bpp`, linear in log bpp between its points; None outside of them.
-
-    >>> curve = [JpegPoint(quality=2, bpp=0.25, psnr=24.0), JpegPoint(quality=9, bpp=1.0, psnr=30.0)]
-    >>> jpeg_psnr_at(0.5, curve)
-    27.0
-    """
-    curve = {point.bpp: point.psnr for point in sorted(jpeg, key=lambda p: (p.bpp, p.psnr))}
-    rates = list(curve)
-    if not rates[0] <= bpp <= rates[-1]:
-        return None
-    return float(np.interp(math.log(bpp), np.log(rates), list(curve.values())))
-
-
-def against_jpeg(point: Point, jpeg: Sequence[JpegPoint]) -> Row:
-    """Beyond either end of JPEG's curve a point is judged only where one of the two is better in both respects."""
-    at_payload, at_file = (jpeg_psnr_at(rate, jpeg) for rate in (point.bpp, point.file_bpp))
-    lowest, highest = (pick(jpeg, key=lambda p: p.bpp) for pick in (min, max))
-    if at_payload is not None:
-        verdict = BELOW if point.psnr < at_payload else ABOVE
-    elif point.bpp < lowest.bpp and point.psnr >= lowest.psnr:
-        verdict = ABOVE
-    elif point.bpp > highest.bpp and point.psnr < highest.psnr:
-        verdict = BELOW
-    else:
-        verdict = NO_JPEG
-    return Row(
-        point=point,
-        jpeg_psnr=at_payload,
-        margin=None if at_payload is None else point.psnr - at_payload,
-        file_margin=None if at_file is None else point.psnr - at_file,
-        verdict=verdict,
-    )
-
-
-def bd_rate(
-    anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]], method: str
-) -> tuple[float | None, float, str]:
-    """(BD-rate in percent, overlap of the PSNR intervals from 0 to 1, warning or reason) of (rate, PSNR) points."""
-    if method not in BD_METHODS:
-        raise UserError(f"no BD-rate method {method!r}; known: {', '.join(BD_METHODS)}")
-    curves = [sorted(anchor), sorted(test)]
-    if (fewest := min(map(len, curves))) < LEAST_POINTS:
-        return None, 0.0, f"none: {fewest} rate points, BD-rate takes at least {LEAST_POINTS}"
-    if not all(low[1] < high[1] for curve in curves for low, high in pairwise(curve)):
-        return None, 0.0, "none: PSNR does not rise with the rate"
-    (a_low, a_high), (b_low, b_high) = ((curve[0][1], curve[-1][1]) for curve in curves)
-    overlap = max(min(a_high, b_high) - max(a_low, b_low), 0) / (
-        max(a_high, b_high) - min(a_low, b_low)
-    )
-    if overlap == 0:
-        return None, 0.0, "none: the PSNR intervals do not overlap"
-    from bjontegaard import bd_rate as bjontegaard  # noqa: PLC0415 - imports all of pyplot
-
-    (rates_a, psnrs_a), (rates_b, psnrs_b) = (np.array(curve).T for curve in curves)
-    percent = bjontegaard(
-        rates_a, psnrs_a, rates_b, psnrs_b, method, require_matching_points=False, min_overlap=0
-    )
-    few = "" if overlap >= LEAST_OVERLAP else f"the PSNR intervals overlap by only {overlap:.0%}"
-    return float(percent), overlap, few
-
-
-def not_monotone(curve: Sequence[Point]) -> list[str]:
-    """Where bpp or PSNR fails to rise from one quality to the next of a family's curve at one precision."""
-    ordered = sorted(curve, key=lambda point: point.quality)
-    return [
-        f"{low.name} -> q{high.quality} {low.precision}: {what} does not rise with quality"
-        f" ({before:.4f} -> {after:.4f})"
-        for low, high in pairwise(ordered)
-        for what, before, after in (
-            ("bpp", low.bpp, high.bpp),
-            ("PSNR", low.psnr, high.psnr),
-        )
-        if not before < after
-    ]
-
-
-def study(points: Sequence[Point], jpeg: Sequence[JpegPoint], method: str) -> Study:
-    """Compare every point with JPEG, every precision with the anchor, every curve with itself."""
-    if not points or not jpeg:
-        raise HarnessError("no rate point or no JPEG was measured")
-    if len({tuple((s.image, s.pixels) for s in point.samples) for point in points}) != 1:
-        raise HarnessError("the rate points were not measured on the same images")
-    ordered = sorted(points, key=lambda p: (p.family, p.quality))  # stable: precisions as given
-    rows = [against_jpeg(point, jpeg) for point in ordered]
-    problems = [_below(row) for row in rows if row.verdict == BELOW]
-    if all(row.verdict == NO_JPEG for row in rows):
-        problems.append("no rate point lies at a rate where JPEG can be compared")
-    warnings = [
-        f"{row.point.name} {row.point.precision}: JPEG has no {row.point.bpp:.4f} bpp to compare"
-        for row in rows
-        if row.verdict == NO_JPEG
-    ]
-    rates = []
-    for family, members in groupby(ordered, key=lambda p: p.family):
-        curves = _by_precision(members)
-        for precision, curve in curves.items():
-            problems += not_monotone(curve)
-            if len(curve) == 1:
-                warnings.append(
-                    f"{family} {precision}: one rate point, so there is no curve to check"
-                )
-        rates += list(_bd_rates(family, curves, method))
-    warnings += [f"BD-rate of {r.family} {r.precision}: {r.note}" for r in rates if r.note]
-    return Study(
-        rows=tuple(rows),
-        jpeg=tuple(jpeg),
-        bd_rates=tuple(rates),
-        problems=tuple(problems),
-        warnings=tuple(warnings),
-    )
-
-
-def _by_precision(points: Iterable[Point]) -> dict[str, list[Point]]:
-    curves: dict[str, list[Point]] = {}
-    for point in points:
-        curves.setdefault(point.precision, []).append(point)
-    return curves
-
-
-def _bd_rates(family: str, curves: Mapping[str, Sequence[Point]], method: str) -> Iterator[BdRate]:
-    if ANCHOR_PRECISION not in curves:
-        return
-    anchor = [(point.bpp, point.psnr) for point in curves[ANCHOR_PRECISION]]
-    for precision, curve in curves.items():
-        if precision != ANCHOR_PRECISION:
-            test = [(point.bpp, point.psnr) for point in curve]
-            percent, overlap, note = bd_rate(anchor, test, method)
-            yield BdRate(
-                family=family,
-                precision=precision,
-                method=method,
-                percent=percent,
-                overlap=overlap,
-                note=note,
-            )
-
-
-def _below(row: Row) -> str:
-    point = row.point
-    name = f"{point.name} {point.precision}"
-    if row.margin is None:
-        return f"{name}: below JPEG's best, at a higher rate ({point.bpp:.4f} bpp)"
-    return f"{name}: {-row.margin:.2f} dB below JPEG at {point.bpp:.4f} bpp"
-
-
-def _finite(image: str, decibel: float) -> float:
-    if math.isinf(decibel):
-        raise UserError(
-            f"{image!r} comes back without any error: its PSNR is infinite and has no mean; leave it out"
-        )
-    return decibel
 
 
 def _mean(values: Iterable[float]) -> float:

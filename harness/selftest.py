@@ -15,7 +15,8 @@ from pathlib import Path
 from harness import endpoints, fixtures, reference, specimens
 from harness.bitstream import pack, unpack
 from harness.build import Build, build
-from harness.calibrate import Ranges, observe
+from harness.calibrate import observe
+from harness.calibration import Calibration
 from harness.case import Case
 from harness.cells import OUTCOMES, gated_tensors, platform_runner
 from harness.compare import compare
@@ -56,7 +57,7 @@ class Base:
     """A right encoder: its build, its stream with the trace behind it, and who ran it."""
 
     made: Build
-    ranges: Ranges
+    ranges: Calibration
     sent: Encoded
     run: endpoints.Run
 
@@ -124,7 +125,7 @@ def make_base(run: endpoints.Run) -> Base:
     """Encode a small picture with the small codec, `run` computing its networks."""
     codec = specimens.tiny_codec()
     ranges = observe(codec.networks["h_s"], [specimens.tiny_hyper_latent()])
-    made = build(codec, PRECISION, ranges)
+    made = build(codec, PRECISION, {"h_s": ranges})
     return Base(
         made=made,
         ranges=ranges,

@@ -1,9 +1,8 @@
-"""Make trained weights a codec that ships: tables, ranges, digests and figures, written once beside the weights."""
+"""Make trained weights a codec that ships: tables, calibrations, digests and figures, written once beside the weights."""
 
 import json
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +10,29 @@ from numpy.typing import NDArray
 
 from harness import images, rd
 from harness.bitstream import pack
-from harness.build import Build, build
+from harness.build import DECODER, Build, build
+from harness.calibration import Calibration
 from harness.cdf import load_tables, save_tables
 from harness.codecs import checkpoint
 from harness.codecs.base import FAMILIES, Codec
 from harness.endpoints import Run, encode
 from harness.errors import UserError
-from harness.library import calibrated
+from harness.files import write_file
+from harness.library import MIN_MAX, RATE, Library, calibration_path
+from harness.ms_ssim import Similarity, ms_ssim
 from harness.rd import Sample
 
 # Tables of the Gaussian conditional depend on no weight: one file serves all codecs.
 SHARED = ("y.cdf", "y.length", "y.offset", "scale_thresholds")
-SPECIFICATIONS = ("w8a8",)
+PRECISIONS = ("w4a4", "w8a8", "w12a12", "w16a16")
+# Network, calibrator and precision of every calibration that ships; the ranges of min-max serve every precision.
+CALIBRATIONS = (
+    ("h_s", MIN_MAX, ""),
+    ("h_s", RATE, "w4a4"),
+    ("h_s", RATE, "w8a8"),
+    ("g_s", MIN_MAX, ""),
+    ("g_s", RATE, "w8a8"),
+)
 
 
 def finalise(
@@ -33,7 +43,7 @@ def finalise(
     run: Run,
     report: Callable[[str], None],
 ) -> Codec:
-    """Write `qN.tables.npz`, `qN.ranges.json` and complete `qN.json` beside `qN.safetensors`.
+    """Write `qN.tables.npz`, the calibrations and complete `qN.json` beside `qN.safetensors`.
 
     `calibrate_on` must be training images. The RD figures of `evaluate_on` are real payload bytes at fp32.
     """
@@ -50,21 +60,11 @@ def finalise(
     codec = checkpoint.to_codec(
         family, model, tables, quality=int(weights.stem[1:]), provenance=provenance
     )
-    report(f"{codec.name}: calibrating on {calibrate_on}")
-    ranges = calibrated(codec, calibrate_on)
-    _write(weights.with_suffix(".ranges.json"), ranges.to_json())
-    provenance["digest"] = codec.digest
-    provenance["specifications"] = {
-        name: build(codec, name, ranges).specification for name in SPECIFICATIONS
-    }
-    provenance["calibration"] = {
-        "estimator": ranges.estimator,
-        "images": ranges.samples,
-        "data": calibrate_on.name,
-    }
+    write_file(record, _json(provenance | {"digest": codec.digest}))
+    calibrate(codec, weights, calibrate_on, report)
     if evaluate_on is not None:
         report(f"{codec.name}: evaluating on {evaluate_on}")
-        made = build(codec, "fp32", None)
+        made = build(codec, "fp32", {})
         samples = [
             sample(made, path.name, images.read_image(path), run)
             for path in images.list_images(evaluate_on)
@@ -73,20 +73,68 @@ def finalise(
             math.fsum(values) / len(samples)
             for values in zip(*((s.bpp, s.psnr) for s in samples), strict=True)
         )
-        provenance["rd"] = {"data": evaluate_on.name, "bpp": round(bpp, 4), "psnr": round(psnr, 3)}
-    _write(record, json.dumps(provenance, indent=2, sort_keys=True) + "\n")
+        figures = {"data": evaluate_on.name, "bpp": round(bpp, 4), "psnr": round(psnr, 3)}
+        provenance = json.loads(record.read_text(encoding="utf-8")) | {"rd": figures}
+        write_file(record, _json(provenance))
     return codec
 
 
-def sample(made: Build, image: str, pixels: NDArray[np.uint8], run: Run) -> Sample:
-    """Rate and distortion of one picture (called `image`) through the real encoder: actual bytes, 8-bit picture."""
+def calibrate(codec: Codec, weights: Path, folder: Path, report: Callable[[str], None]) -> None:
+    """Write the calibrations of a codec that ships, and record beside its weights the specifications they lead to."""
+    library = Library(codec, folder)
+    for network, calibrator, precision in CALIBRATIONS:
+        report(f"{codec.name}: {calibrator} calibration of {network} {precision} on {folder.name}")
+        made = library.calibration(codec.name, network, precision or "w16a16", calibrator)
+        path = _calibration_file(weights, codec, network, calibrator, precision)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, made.to_bytes())
+    record_specifications(codec, weights, folder.name, len(library.latents(codec.name)))
+
+
+def record_specifications(codec: Codec, weights: Path, data: str, images: int) -> None:
+    """Record which specifications the calibrations that ship with a codec lead to, and what they were made on."""
+    specifications: dict[str, str] = {}
+    for precision in PRECISIONS:
+        chosen = {}
+        for network in ("h_s", "g_s"):
+            best = _calibration_file(weights, codec, network, RATE, precision)
+            plain = _calibration_file(weights, codec, network, MIN_MAX, "")
+            chosen[network] = Calibration.read(best if best.is_file() else plain)
+        nets = build(codec, precision, chosen, scope=DECODER).integers
+        specifications |= {f"{network} {precision}": net.digest for network, net in nets.items()}
+    record = weights.with_suffix(".json")
+    provenance = json.loads(record.read_text(encoding="utf-8"))
+    provenance["specifications"] = specifications
+    provenance["calibration"] = {"images": images, "data": data}
+    write_file(record, _json(provenance))
+
+
+def _calibration_file(
+    weights: Path, codec: Codec, network: str, calibrator: str, precision: str
+) -> Path:
+    return weights.parents[2] / calibration_path(codec.name, network, calibrator, precision)
+
+
+def sample(
+    made: Build,
+    image: str,
+    pixels: NDArray[np.uint8],
+    run: Run,
+    similarity: Similarity = ms_ssim,
+) -> Sample:
+    """Rate and distortion of one picture (called `image`) through the real encoder: actual bytes, 8-bit picture.
+
+    `similarity` takes the original and the decoded picture, uint8 [H, W, 3], and is recorded as the MS-SSIM.
+    """
     encoded = encode(made, pixels, run)
+    picture = encoded.trace.array("picture").astype(np.uint8)
     return rd.sample(
         image,
         pixels,
-        encoded.trace.array("picture").astype(np.uint8),
+        picture,
         payload_bytes=encoded.bitstream.payload_bytes,
         file_bytes=len(pack(encoded.bitstream)),
+        ms_ssim=similarity(pixels, picture),
     )
 
 
@@ -106,7 +154,5 @@ def _shared_tables(
             )
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+def _json(provenance: Mapping[str, object]) -> bytes:
+    return (json.dumps(provenance, indent=2, sort_keys=True) + "\n").encode()

@@ -1,5 +1,6 @@
 """Small made-up things to test the harness with: a random codec, and an integer network that shows wrong arithmetic."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,8 +9,15 @@ from numpy.typing import NDArray
 from harness.case import rng
 from harness.cdf import TOTAL, CdfTables, scale_thresholds
 from harness.codecs.base import Codec
-from harness.network import F32, Convolution, Layer, LeakyRelu, Network
-from harness.specification import I32, IntegerLayer, IntegerNet, Requantization
+from harness.network import F32, Convolution, Gdn, Layer, LeakyRelu, Network
+from harness.specification import (
+    I32,
+    MEDIAN_FRACTION_BITS,
+    SYMBOL_LIMIT,
+    IntegerLayer,
+    IntegerNet,
+    Requantization,
+)
 
 N, M = 8, 12
 SCALES = 64
@@ -48,6 +56,24 @@ def tiny_picture() -> NDArray[np.uint8]:
 def tiny_hyper_latent() -> F32:
     """A z_hat to calibrate the tiny codec's h_s on: float32 [1, N, 4, 4]."""
     return rng("selftest/z_hat").integers(-8, 9, (1, N, 4, 4)).astype(np.float32)
+
+
+def tiny_decoder() -> Network:
+    """A g_s of the literature's shape: four transposed convolutions with inverse GDNs between, M channels to 3."""
+    plain = _chain("g_s", "y_hat", ("x_hat",), [M, N, N, N, 3], gain=0.5, up=4)
+    generator = rng("selftest/gdn")
+    layers = [
+        Gdn(
+            name=layer.name,
+            beta=generator.uniform(0.5, 2, N).astype(np.float32),
+            gamma=(generator.uniform(0, 0.05, (N, N)) + 0.1 * np.eye(N)).astype(np.float32),
+            inverse=True,
+        )
+        if isinstance(layer, LeakyRelu)
+        else layer
+        for layer in plain.layers
+    ]
+    return replace(plain, layers=tuple(layers))
 
 
 def _chain(
@@ -107,11 +133,11 @@ def crafted_net() -> IntegerNet:
     # Sigma is never negative: its accumulators are lifted above 0.
     bias = np.where(np.arange(8) < 4, np.maximum(reach, 256), 0)  # noqa: PLR2004 - the first half is sigma
     rule = Requantization(
-        bias=_i32(bias),
-        multiplier=_i32([1, 1, 1, 3 * 2**16 - 1] * 2),
-        shift=_i32([8, 1, 2, 19] * 2),
-        low=_i32([0] * 4 + [-32767, -128, -64, -64]),
-        high=_i32([65535] * 4 + [32767] * 4),
+        bias=bias,
+        multiplier=np.array([1, 1, 1, 3 * 2**16 - 1] * 2),
+        shift=np.array([8, 1, 2, 19] * 2),
+        low=np.array([0] * 4 + [-32767, -128, -64, -64]),
+        high=np.array([65535] * 4 + [32767] * 4),
     )
     layer = IntegerLayer(
         name="h_s.0",
@@ -122,17 +148,21 @@ def crafted_net() -> IntegerNet:
         output_padding=0,
         input_low=-128,
         input_high=127,
+        high_products=False,
         requantize=rule,
         leaky=None,
         bounds=reach + bias,
     )
-    wide = np.ones(WIDE, np.int32)
+    wide = np.ones(WIDE, np.int64)
     entry = Requantization(
         bias=0 * wide, multiplier=wide, shift=8 * wide, low=-128 * wide, high=127 * wide
     )
     return IntegerNet(
         name="h_s",
         precision="w8a8",
+        input="z_symbols",
+        input_limit=SYMBOL_LIMIT,
+        input_shift=MEDIAN_FRACTION_BITS,
         outputs=("scales_hat", "means_hat"),
         entry=entry,
         layers=(layer,),
@@ -147,7 +177,3 @@ def crafted_symbols() -> I32:
     every = np.arange(-128, 128, dtype=np.int32).reshape(16, 16)
     plane = np.concatenate([every, np.full((16, 4), 127, np.int32)], axis=1)
     return np.ascontiguousarray(np.broadcast_to(plane, (1, WIDE, *plane.shape)))
-
-
-def _i32(values: NDArray[np.int64] | list[int]) -> I32:
-    return np.asarray(values, np.int32)

@@ -4,14 +4,15 @@ import fnmatch
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from harness import fixtures
-from harness.case import Case
+from harness.case import Case, cropped_name
 from harness.compare import SCOPES
 from harness.errors import UserError
 from harness.lowerings.base import default_lowering
-from harness.specification import Precision
+from harness.precision import CONTROLS, Precision
 from harness.verdict import Expectation
 
 
@@ -23,29 +24,41 @@ class Expect:
 
 # Has a file beside the suites, but is no product of names: see selftest.py.
 SELFTEST = "selftest"
-# Precisions without an integer specification.
-CONTROLS = {"fp32", "w8a8-qdq"}
 SAME_PLATFORM = Expect(
     outcome=Expectation.IDENTICAL, reason="one platform at both ends repeats its own bits"
+)
+INTEGER_ONLY = Expect(
+    outcome=Expectation.IDENTICAL,
+    reason="an integer-only specification is the same function everywhere",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A product of names; every list may hold shell-style patterns."""
+    """A product of names; codecs, images and platforms may be shell-style patterns.
+
+    Without `lowerings` each precision takes its default one; without a `scope` the suite's holds. With a `crop` only the
+    middle of each picture is coded, at most so many pixels wide and high.
+    """
 
     codecs: tuple[str, ...]
     precisions: tuple[str, ...]
     images: tuple[str, ...]
     encoders: tuple[str, ...]
     decoders: tuple[str, ...]
+    lowerings: tuple[str, ...] = ()
+    scope: str = ""
+    crop: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
+    """What to run. Without `reconstruct`, decoders of scope hyperprior stop at y_hat: no pictures, but much less work."""
+
     name: str
     summary: str
     scope: str
+    reconstruct: bool = True
     required: tuple[str, ...]
     optional: tuple[str, ...]
     must_diverge: tuple[str, ...]
@@ -69,32 +82,33 @@ class Suite:
         """Every case that the blocks span over these names and `pattern` matches, in order, without repeats."""
         cases: dict[Case, Expect] = {}
         for block in self.blocks:
-            for codec in _select(block.codecs, codecs):
+            for codec, image, precision, encoder, decoder in product(
+                _select(block.codecs, codecs),
+                _select(block.images, images),
+                block.precisions,
+                _select(block.encoders, platforms),
+                _select(block.decoders, platforms),
+            ):
                 family, _, quality = codec.rpartition("/q")
-                for image in _select(block.images, images):
-                    for precision in block.precisions:
-                        for encoder in _select(block.encoders, platforms):
-                            for decoder in _select(block.decoders, platforms):
-                                case = Case(
-                                    codec=family,
-                                    quality=int(quality),
-                                    precision=precision,
-                                    scope=self.scope,
-                                    lowering=default_lowering(precision),
-                                    encoder=encoder,
-                                    decoder=decoder,
-                                    input=image,
-                                )
-                                if case.matches(pattern):
-                                    cases.setdefault(case, self.expect(case))
+                for lowering in block.lowerings or (default_lowering(precision),):
+                    case = Case(
+                        codec=family,
+                        quality=int(quality),
+                        precision=precision,
+                        scope=block.scope or self.scope,
+                        lowering=lowering,
+                        encoder=encoder,
+                        decoder=decoder,
+                        input=cropped_name(image, block.crop) if block.crop else image,
+                    )
+                    if case.matches(pattern):
+                        cases.setdefault(case, self.expect(case))
         return cases
 
     def expect(self, case: Case) -> Expect:
         if case.encoder == case.decoder:
             return SAME_PLATFORM
-        return self.expectations.get(
-            case.precision, Expect(outcome=Expectation.IDENTICAL, reason="not stated")
-        )
+        return self.expectations.get(case.precision, INTEGER_ONLY)
 
 
 def on_all_images(suite: Suite) -> Suite:
@@ -132,13 +146,18 @@ def load(name: str) -> Suite:
             key: _expectation(**value) for key, value in raw.pop("expectations", {}).items()
         }
         blocks = tuple(
-            Block(**{key: _strings(value) for key, value in block.items()})
+            Block(
+                **{k: _strings(v) for k, v in block.items() if k not in {"scope", "crop"}},
+                scope=str(block.get("scope", "")),
+                crop=int(block.get("crop", 0)),
+            )
             for block in raw.pop("blocks", [])
         )
         suite = Suite(
             name=path.stem,
             summary=str(raw.pop("summary")),
             scope=str(raw.pop("scope")),
+            reconstruct=bool(raw.pop("reconstruct", True)),
             required=_strings(raw.pop("required")),
             optional=_strings(raw.pop("optional", [])),
             must_diverge=_strings(raw.pop("must_diverge", [])),
@@ -158,8 +177,9 @@ def load(name: str) -> Suite:
         raise UserError(f"suite {path}: {type(error).__name__}: {error}") from error
     if raw:
         raise UserError(f"suite {path}: unknown fields {', '.join(sorted(raw))}")
-    if suite.scope not in SCOPES:
-        raise UserError(f"suite {path}: no scope {suite.scope!r}; known: {', '.join(SCOPES)}")
+    for scope in (suite.scope, *(block.scope or suite.scope for block in suite.blocks)):
+        if scope not in SCOPES:
+            raise UserError(f"suite {path}: no scope {scope!r}; known: {', '.join(SCOPES)}")
     if not suite.blocks or not suite.required:
         raise UserError(f"suite {path}: it needs at least one [[blocks]] and one required platform")
     precisions = {precision for block in suite.blocks for precision in block.precisions}

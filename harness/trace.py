@@ -9,7 +9,6 @@ import io
 import json
 import lzma
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError, UserError
+from harness.files import write_file
 
 DTYPES = (
     "bool",
@@ -137,9 +137,7 @@ class Trace:
             )
             for number, tensor in enumerate(self.tensors):
                 archive.writestr(_entry(f"{number}.bin"), tensor.data)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
+        write_file(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> "Trace":

@@ -6,9 +6,9 @@ with a `.json` beside it that says where they come from.
 """
 
 import hashlib
+import io
 import json
 import math
-import os
 import time
 import tomllib
 from collections.abc import Callable
@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from harness.codecs.base import Family
 from harness.compressai_import import CompressionModel
 from harness.errors import UserError
+from harness.files import write_file
 from harness.widen import widen
 
 # Half precision convolutions are twice as fast on CPUs with AVX512-BF16; the last part of a run is float32
@@ -251,25 +252,27 @@ def train_point(
                 )
             )
         if done % RESUME_EVERY == 0:
-            _save_atomically(
-                state_file,
-                lambda path, done=done: torch.save(  # type: ignore[misc]
-                    {
-                        "model": model.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "aux_optimizer": aux_optimizer.state_dict(),
-                        "step": done,
-                    },
-                    path,
-                ),
-            )
+            _save_state(state_file, model, optimizer, aux_optimizer, done)
     return last_loss
 
 
-def _save_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(path.name + ".part")
-    write(temporary)
-    os.replace(temporary, path)
+def _save_state(
+    path: Path,
+    model: CompressionModel,
+    optimizer: torch.optim.Optimizer,
+    aux_optimizer: torch.optim.Optimizer,
+    step: int,
+) -> None:
+    """What a resumed training goes on from."""
+    buffer = io.BytesIO()
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "aux_optimizer": aux_optimizer.state_dict(),
+        "step": step,
+    }
+    torch.save(state, buffer)
+    write_file(path, buffer.getvalue())
 
 
 def half_weights(model: CompressionModel) -> dict[str, torch.Tensor]:
@@ -319,7 +322,7 @@ def train(
             "torch": torch.__version__.partition("+")[0],
         }
         text = json.dumps(provenance, indent=2, sort_keys=True) + "\n"
-        _save_atomically(target.with_suffix(".json"), lambda path, text=text: path.write_text(text))  # type: ignore[misc]
-        _save_atomically(target, lambda path, model=model: save_file(half_weights(model), path))  # type: ignore[misc]
+        write_file(target.with_suffix(".json"), text.encode())
+        write_file(target, save(half_weights(model)))
         (work / f"q{point.quality}.resume.pt").unlink(missing_ok=True)
     return [files[point.quality] for point in recipe.points if point.ships]

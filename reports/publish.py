@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from harness.report import load
 from harness.report.headline import headline, statements
@@ -48,8 +49,27 @@ def main() -> None:
     bench = ROOT / "bench.txt"
     if bench.is_file():
         text = _between(text, "bench", f"```\n{bench.read_text(encoding='utf-8').rstrip()}\n```")
+    text = _between(text, "rd", bd_rate_table(json.loads((PUBLISHED / "rd.json").read_text())))
     readme.write_text(text, encoding="utf-8")
     print(json.dumps(results["summary"]["by_outcome"], sort_keys=True))
+
+
+def bd_rate_table(study: dict[str, Any]) -> str:
+    """BD-rate of every variant and family of a study, as a markdown table."""
+    families = list(dict.fromkeys(rate["codec"] for rate in study["bd_rate"]))
+    variants = list(dict.fromkeys(rate["variant"] for rate in study["bd_rate"]))
+    found = {(rate["variant"], rate["codec"]): rate["percent"] for rate in study["bd_rate"]}
+    rows = [
+        f"| {variant} | "
+        + " | ".join(
+            "none" if (p := found.get((variant, family))) is None else f"{p:+.3f} %"
+            for family in families
+        )
+        + " |"
+        for variant in variants
+    ]
+    head = [f"| BD-rate against fp32 | {' | '.join(families)} |", "|---" * (1 + len(families)) + "|"]
+    return "\n".join([*head, *rows])
 
 
 def _between(text: str, name: str, content: str) -> str:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from harness import endpoints, mutants, reference, specimens
 from harness.bitstream import Bitstream, pack, symbol_hash, unpack
 from harness.build import Build, build
-from harness.calibrate import Ranges, forward, observe
+from harness.calibrate import forward, observe
+from harness.calibration import Calibration
 from harness.case import rng
 from harness.cdf import CdfTables
 from harness.codecs.base import Codec
@@ -60,13 +61,13 @@ def codec_of(family: str) -> Codec:
 
 
 @cache
-def ranges_of(family: str) -> Ranges:
+def ranges_of(family: str) -> Calibration:
     return observe(codec_of(family).networks["h_s"], [specimens.tiny_hyper_latent()])
 
 
 @cache
 def made(family: str, precision: str = "w8a8") -> Build:
-    return build(codec_of(family), precision, ranges_of(family))
+    return build(codec_of(family), precision, {"h_s": ranges_of(family)})
 
 
 def runner(of: Build) -> endpoints.Run:
@@ -203,7 +204,7 @@ def test_a_flipped_index_that_costs_nothing_is_a_problem_too() -> None:
     codec = codec_of(WITH_MEANS)
     rows = [np.repeat(a[20:21], len(a), axis=0) for a in codec.y_tables.to_arrays("y").values()]
     flat = replace(codec, y_tables=CdfTables(cdf=rows[0], length=rows[1], offset=rows[2]))
-    build_ = build(flat, "w8a8", ranges_of(WITH_MEANS))
+    build_ = build(flat, "w8a8", {"h_s": ranges_of(WITH_MEANS)})
     encoded = endpoints.encode(build_, picture(5, 5), runner(build_))
     decoded = endpoints.decode(build_, encoded.bitstream, mutants.one_index_off(runner(build_)))
     assert decoded.problem == "the CDF indexes do not match the stream's hash"

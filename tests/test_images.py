@@ -541,11 +541,12 @@ def test_a_write_that_fails_midway_keeps_what_was_there(
     path = tmp_path / "six.png"
     write_png(path, SIX)
 
-    def full(_: Image.Image, name: Path, **__: object) -> None:
-        name.write_bytes(b"half")
+    def full(name: Path, data: bytes) -> int:
+        with name.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     assert "No space left" in error_of(lambda: write_png(path, SIX[:1]))
     assert [p.name for p in tmp_path.iterdir()] == ["six.png"]
     assert read_image(path).tolist() == SIX.tolist()

@@ -16,25 +16,50 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "fixtures": set(),
     "compressai_import": set(),
+    "files": {"errors"},
     "registry": {"errors"},
     "case": {"errors"},
-    "trace": {"errors"},
-    "images": {"errors"},
+    "trace": {"errors", "files"},
+    "images": {"errors", "files"},
     "network": {"errors"},
     # Tables, coder, container: integers only.
-    "cdf": {"errors", "trace"},
+    "cdf": {"errors", "files", "trace"},
     "coder": {"cdf", "compressai_import", "errors"},
     "bitstream": {"errors", "trace"},
     # Codec -> calibrate -> quantize -> lower.
     "codecs": {
         "cdf", "compressai_import", "errors", "fixtures", "network", "registry", "specification",
     },
-    "calibrate": {"errors", "network"},
-    "specification": {"errors"},
-    "quantize": {"calibrate", "cdf", "errors", "network", "specification"},
+    "precision": {"errors"},
+    "calibration": {"errors", "precision"},
+    "calibrate": {"calibration", "errors", "network"},
+    "specification": set(),
+    "integer_layer": {"calibration", "errors", "network", "specification"},
+    "activations": {"calibration", "integer_layer", "precision", "specification"},
+    "quantize": {
+        "activations", "calibration", "cdf", "errors", "integer_layer", "network", "precision",
+        "specification",
+    },
     "reference": {"specification"},
-    "lowerings": {"calibrate", "errors", "network", "registry", "specification"},
-    "build": {"calibrate", "cdf", "codecs", "errors", "lowerings", "quantize", "specification"},
+    "emulate": {"integer_layer", "network", "specification"},
+    "code_length": {"cdf"},
+    "roles": {"network", "precision"},
+    "calibrators": {
+        "calibrate", "calibration", "emulate", "errors", "integer_layer", "network", "precision",
+        "registry", "roles", "specification",
+    },
+    "encodings": {"activations", "calibration", "errors", "network", "precision", "roles"},
+    "problems": {
+        "calibrate", "calibration", "calibrators", "code_length", "codecs", "emulate", "errors",
+        "images", "network", "precision", "quantize", "specification",
+    },
+    "lowerings": {"calibration", "errors", "network", "registry", "specification"},
+    "build": {
+        "calibration", "cdf", "codecs", "errors", "files", "lowerings", "precision", "quantize",
+        "specification",
+    },
+    # Static analysis: ONNX bytes in, a report out; no codec, no runtime.
+    "lint": {"errors", "graph_node", "onnx_shapes"},
     # Platforms: ONNX bytes and feeds in, traces out.
     "graph_node": {"errors"},
     "onnx_shapes": {"errors", "graph_node"},
@@ -51,41 +76,61 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compare": {"trace"},
     "verdict": {"case", "compare"},
     "results": {"case", "verdict"},
-    "rd": {"errors", "images"},
-    "report": {"case", "compare", "errors", "rd", "results", "verdict"},
+    # Rate and distortion: pictures and numbers.
+    "bd_rate": {"errors"},
+    "ms_ssim": {"errors"},
+    "rd": {"bd_rate", "errors", "images", "ms_ssim"},
+    "jpeg": {"errors", "images", "rd"},
+    "rd_study": {"bd_rate", "errors", "jpeg", "ms_ssim", "rd"},
+    "narrowest": {"errors", "rd"},
+    "report": {
+        "bd_rate", "case", "compare", "errors", "files", "jpeg", "rd", "rd_study", "results", "verdict",
+    },
     "suite": {
-        "case", "compare", "errors", "fixtures", "lowerings", "specification", "verdict",
+        "case", "compare", "errors", "fixtures", "lowerings", "precision", "verdict",
     },
     # What the self-test is made of.
     "mutants": {
-        "bitstream", "build", "calibrate", "case", "cdf", "endpoints", "lowerings", "trace",
+        "bitstream", "build", "calibration", "case", "cdf", "endpoints", "lowerings",
+        "specification", "trace",
     },
     "specimens": {"case", "cdf", "codecs", "network", "specification"},
     # Training stands beside the flow: it makes what codecs read.
     "widen": set(),
-    "train": {"codecs", "compressai_import", "errors", "widen"},
+    "train": {"codecs", "compressai_import", "errors", "files", "widen"},
     # These see wide.
     "library": {
-        "build", "calibrate", "case", "codecs", "errors", "fixtures", "images", "specification",
+        "build", "calibration", "calibrators", "case", "codecs", "encodings", "errors", "fixtures",
+        "images", "precision", "problems",
+    },
+    # Which lowering is exact on the machine that will run it.
+    "auto": {
+        "build", "calibrate", "case", "cdf", "endpoints", "errors", "lowerings", "network",
+        "precision", "quantize", "reference", "specification",
     },
     "ship": {
-        "bitstream", "build", "cdf", "codecs", "endpoints", "errors", "images", "library", "rd",
+        "bitstream", "build", "calibration", "cdf", "codecs", "endpoints", "errors", "files",
+        "images", "library", "ms_ssim", "rd",
     },
+    "measure": {"build", "endpoints", "images", "lowerings", "ms_ssim", "rd", "ship", "trace"},
     "cells": {
-        "bitstream", "build", "case", "compare", "endpoints", "errors", "images", "lowerings",
-        "platforms", "results", "suite", "trace", "verdict",
+        "auto", "bitstream", "build", "case", "compare", "endpoints", "errors", "images", "lowerings",
+        "platforms", "precision", "results", "suite", "trace", "verdict",
     },
     "pipeline": {
         "case", "cells", "errors", "lowerings", "platforms", "results", "suite", "verdict",
     },
     "selftest": {
-        "bitstream", "build", "calibrate", "case", "cells", "compare", "endpoints", "errors",
-        "fixtures", "lowerings", "mutants", "pipeline", "platforms", "reference", "results",
+        "bitstream", "build", "calibrate", "calibration", "case", "cells", "compare", "endpoints",
+        "errors", "fixtures", "lowerings", "mutants", "pipeline", "platforms", "reference", "results",
         "specimens", "trace", "verdict",
     },
     "cli": {
-        "bitstream", "build", "cells", "codecs", "endpoints", "errors", "images", "library", "pipeline",
-        "platforms", "rd", "report", "results", "selftest", "ship", "suite", "train", "verdict",
+        "auto", "bd_rate", "bitstream", "build", "calibration", "calibrators", "cells", "codecs",
+        "encodings", "endpoints", "errors", "files", "images", "jpeg", "library", "lint",
+        "lowerings", "measure", "narrowest", "pipeline", "platforms", "precision", "problems", "rd",
+        "rd_study", "report", "results", "selftest", "ship", "specification", "suite", "train",
+        "verdict",
     },
 }  # fmt: skip
 SEE_WIDE = {"cells", "pipeline", "selftest", "library", "ship", "cli"}

@@ -54,15 +54,21 @@ def one_thread() -> Iterator[None]:
 
 
 @cache
-def tiny(precision: str) -> Build:
+def tiny(precision: str, lowering: str | None = None, scope: str = "hyperprior") -> Build:
     codec = specimens.tiny_codec()
-    ranges = observe(codec.networks["h_s"], [specimens.tiny_hyper_latent()])
-    return build(codec, precision, ranges)
+    y_hat = rng("pipeline/y_hat").integers(-20, 21, (1, specimens.M, 6, 6)).astype(np.float32)
+    calibrations = {
+        "h_s": observe(codec.networks["h_s"], [specimens.tiny_hyper_latent()]),
+        "g_s": observe(codec.networks["g_s"], [y_hat]),
+    }
+    return build(codec, precision, calibrations, lowering=lowering, scope=scope)
 
 
-def tiny_build(name: str, precision: str) -> Build:
+def tiny_build(
+    name: str, precision: str, lowering: str | None = None, *, scope: str = "hyperprior"
+) -> Build:
     assert name == TINY
-    return tiny(precision)
+    return tiny(precision, lowering, scope)
 
 
 def noise(name: str) -> U8:
@@ -397,12 +403,30 @@ def test_round_off_of_an_ungated_tensor_is_counted_not_gated() -> None:
 
 def test_the_decoder_scope_gates_the_picture() -> None:
     darker = {B: {"x_hat": lambda x: x - np.float32(0.1)}}
-    run = execute(suite(A, B, precisions=["w8a8"], scope="decoder"), StubPool(changes=darker))
-    found = verdict(run, f"*/{A}+{B}/*")
-    assert (found.outcome, found.severity) == (Outcome.DIVERGED, Severity.MEAN)
+    chosen = suite(A, B, precisions=["fp32"], scope="decoder")
+    found = verdict(execute(chosen, StubPool(changes=darker)), f"*/{A}+{B}/*")
+    assert found.outcome is Outcome.DIVERGED
     assert found.comparison is not None
-    assert found.comparison.first_gated is not None
-    assert found.comparison.first_gated.tensor == "picture"
+    picture = found.comparison.tensors["picture"]
+    assert picture.gated
+    assert picture.mismatched > 0
+
+
+def test_an_integer_decoder_checks_its_picture_against_the_stream() -> None:
+    """In scope decoder the stream carries the picture's hash: a decoder knows by itself that one pixel is off."""
+    chosen = suite(A, B, precisions=["w8a8"], scope="decoder")
+    right = verdict(execute(chosen, StubPool()), f"*/{A}+{B}/*")
+    assert right.outcome is Outcome.IDENTICAL
+
+    def one_pixel(picture: np.ndarray) -> np.ndarray:
+        changed = picture.copy()
+        changed.flat[0] ^= 1
+        return changed
+
+    run = execute(chosen, StubPool(changes={B: {"picture": one_pixel}}))
+    found = verdict(run, f"*/{A}+{B}/*")
+    assert found.outcome is Outcome.UNDECODABLE
+    assert "the picture does not match the stream's hash" in found.message
     assert run.gate.exit_code == 1
 
 

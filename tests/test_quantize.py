@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from harness import reference, specimens
-from harness.calibrate import ChannelRange, Ranges, forward, observe
+from harness.calibrate import forward, observe
+from harness.calibration import Calibration, ChannelRange
 from harness.cdf import scale_thresholds
 from harness.errors import UserError
+from harness.integer_layer import PRODUCT_LIMIT
 from harness.network import Convolution, Gdn, LeakyRelu, Network, Relu
-from harness.quantize import PRODUCT_LIMIT, quantize
-from harness.specification import IntegerLayer, IntegerNet, Precision
+from harness.precision import Precision
+from harness.quantize import quantize_h_s
+from harness.specification import IntegerLayer, IntegerNet
 
 CODEC = specimens.tiny_codec()
 H_S = CODEC.networks["h_s"]
@@ -21,9 +24,11 @@ RANGES = observe(H_S, [specimens.tiny_hyper_latent()])
 THRESHOLDS = scale_thresholds(np.linspace(0.125, 16, 64).astype(np.float32))
 
 
-def integer(network: Network = H_S, ranges: Ranges = RANGES, precision: str = "w8a8") -> IntegerNet:
+def integer(
+    network: Network = H_S, ranges: Calibration = RANGES, precision: str = "w8a8"
+) -> IntegerNet:
     medians = np.zeros(network.in_channels, np.int32)
-    return quantize(
+    return quantize_h_s(
         network, ranges, Precision.parse(precision), medians=medians, scale_thresholds=THRESHOLDS
     )
 
@@ -46,7 +51,7 @@ def pointwise(
     )  # type: ignore[arg-type]
 
 
-def observed(network: Network, reach: float = 10) -> Ranges:
+def observed(network: Network, reach: float = 10) -> Calibration:
     z = np.random.default_rng(0).uniform(-reach, reach, (1, network.in_channels, 16, 16))
     return observe(network, [z.astype(np.float32)])
 
@@ -96,6 +101,8 @@ def test_bounds_are_proven(precision: str, slope: float) -> None:
             )
             assert (sums.max(axis=(1, 2)) <= layer.bounds).all()
             assert (layer.bounds * layer.requantize.multiplier < PRODUCT_LIMIT).all()
+            reach = np.maximum(-layer.requantize.low, layer.requantize.high) + 1
+            assert (reach << (layer.requantize.shift + 1) <= 2**24).all()  # float32 carries it
 
 
 def worst_inputs(layer: IntegerLayer) -> np.ndarray:
@@ -150,7 +157,7 @@ def test_a_channel_that_never_moves_is_no_division_by_zero() -> None:
         name: ChannelRange(low=0 * r.low, high=0 * r.high)
         for name, r in observed(network).tensors.items()
     }
-    net = integer(network, Ranges(estimator="min-max", samples=1, tensors=flat))
+    net = integer(network, Calibration(calibrator="min-max", samples=1, tensors=flat))
     assert (net.layers[0].bounds > 0).all()
 
 
@@ -176,7 +183,7 @@ def test_the_digest_of_a_network_of_given_integers_is_pinned() -> None:
     """Streams carry this digest: the same integers must have it on every machine, for good."""
     assert (
         specimens.crafted_net().digest
-        == "6f8b20789f3e9517506cece2d4d34fad1ee4d6febbda57def9084394126a71f1"
+        == "4b37909937b431407d381f42371db83d787b715704ac57d21e37bc9233b27da2"
     )
 
 
@@ -211,16 +218,28 @@ def test_every_integer_is_in_the_digest(change: Callable[[], IntegerNet]) -> Non
     assert change().digest != CRAFTED.digest
 
 
-@pytest.mark.parametrize(
-    ("limit", "precision"), [("PRODUCT_LIMIT", "w8a8"), ("WIDE_PRODUCT_LIMIT", "w16a16")]
-)
-def test_a_broken_bound_names_layer_and_channel(
-    limit: str, precision: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("precision", ["w8a8", "w4a4"])
+def test_a_broken_bound_names_layer_channel_and_number(
+    precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert integer(precision=precision).precision == precision
-    monkeypatch.setattr(f"harness.quantize.{limit}", 2**20)
-    with pytest.raises(UserError, match=r"layer h_s\.\d+, channel \d+: .* use fewer bits"):
+    monkeypatch.setattr("harness.integer_layer.PRODUCT_LIMIT", 2**4)
+    monkeypatch.setattr("harness.integer_layer.RESCALES", 2)
+    with pytest.raises(
+        UserError, match=r"layer h_s\.\d+, channel \d+: .* may reach \d+, .* use fewer bits"
+    ):
         integer(precision=precision)
+
+
+def test_a_channel_that_breaks_its_bound_is_rescaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights get a larger step, and the bound then holds."""
+    before = integer(precision="w12a12").convolutions[-1]
+    limit = 1 << (int(before.bounds.max()).bit_length() - 4)
+    monkeypatch.setattr("harness.integer_layer.PRODUCT_LIMIT", limit)
+    monkeypatch.setattr("harness.integer_layer.WIDE_LIMIT_BITS", limit.bit_length() - 7)
+    after = integer(precision="w12a12").convolutions[-1]
+    assert after.bounds.max() < limit < before.bounds.max()
+    assert np.abs(after.weight).max() < np.abs(before.weight).max()
 
 
 def test_ranges_of_another_network_are_refused() -> None:
@@ -235,7 +254,7 @@ def test_ranges_of_another_width_are_refused() -> None:
         name: ChannelRange(low=r.low[:-1], high=r.high[:-1]) for name, r in RANGES.tensors.items()
     }
     with pytest.raises(UserError):
-        integer(ranges=Ranges(estimator="min-max", samples=1, tensors=tensors))
+        integer(ranges=Calibration(calibrator="min-max", samples=1, tensors=tensors))
 
 
 def test_a_layer_without_an_integer_rule_is_refused() -> None:

@@ -1,6 +1,7 @@
 """The living definition against something slower still: exact fractions and one multiplication at a time."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -9,14 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import reference, specimens
-from harness.specification import IntegerLayer, Requantization
+from harness import emulate, reference, specimens
+from harness.calibrate import observe
+from harness.precision import Precision
+from harness.quantize import quantize_g_s, quantize_h_s
+from harness.specification import IntegerGdn, IntegerLayer, IntegerNet, Requantization
 
 EVERY_INT8 = np.arange(-128, 128)
 
 
 def rule(bias: int, multiplier: int, shift: int, low: int, high: int) -> Requantization:
-    values = (np.array([value], np.int32) for value in (bias, multiplier, shift, low, high))
+    values = (np.array([value], np.int64) for value in (bias, multiplier, shift, low, high))
     return Requantization(
         **dict(zip(("bias", "multiplier", "shift", "low", "high"), values, strict=True))
     )
@@ -32,7 +36,7 @@ def layer(
 ) -> IntegerLayer:
     unused = rule(0, 1, 1, -1, 1)
     return IntegerLayer(name="l", weight=weight.astype(np.int32), stride=stride, padding=padding, transposed=transposed,
-                        output_padding=output_padding, input_low=-128, input_high=127, requantize=unused, leaky=None,
+                        output_padding=output_padding, input_low=-128, input_high=127, high_products=False, requantize=unused, leaky=None,
                         bounds=np.zeros(len(weight), np.int64))  # fmt: skip
 
 
@@ -146,3 +150,89 @@ def test_symbols_beyond_16_bits_are_clamped() -> None:
             reference.run(net, sign * wild)["indexes"].tolist()
             == reference.run(net, sign * tame)["indexes"].tolist()
         )
+
+
+def test_high_products_leave_out_the_product_of_the_low_bytes() -> None:
+    """The sum of a * wh + (a >> 8) * wl with wl in [-128, 127], one multiplication at a time, to within 2^-8 of the whole."""
+    rng = np.random.default_rng(4)
+    weight, x = rng.integers(-32767, 32768, (2, 3, 3, 3)), rng.integers(-32768, 32768, (1, 3, 4, 5))
+    by = layer(weight, stride=1, padding=1, transposed=False)
+    got = reference.convolution(x, replace(by, high_products=True))
+    want = np.zeros_like(got)
+    for o, c, u, v, i, j in np.ndindex(2, 3, 3, 3, 4, 5):
+        row, column = i + u - 1, j + v - 1
+        if 0 <= row < 4 and 0 <= column < 5:
+            w, a = int(weight[o, c, u, v]), int(x[0, c, row, column])
+            low = next(n for n in range(-128, 128) if (w - n) % 256 == 0)
+            want[0, o, i, j] += a * ((w - low) // 256) + math.floor(a / 256) * low
+    assert got.tolist() == want.tolist()
+    assert np.abs(got - reference.convolution(x, by) / 256).max() <= 27 * 255 * 128 / 256
+
+
+@pytest.mark.parametrize(
+    "n", [0, 1, 2, 3, 4, 63, 64, 65535, 65536, 65537, 131071, 2**22 - 65, 2**22 - 1]
+)
+def test_roots_are_the_nearest_sixteenth(n: int) -> None:
+    """|root / 16 - sqrt(m)| <= 1/32, decided in integers; m is n without its lowest 6 bits from 2^16 on."""
+    fine, coarse = reference.root_tables()
+    m, root = (n, int(fine[n])) if n < 65536 else (n >> 6 << 6, int(coarse[n >> 6]))
+    assert (2 * root - 1) ** 2 <= 4 * 256 * m or root == 0
+    assert 4 * 256 * m < (2 * root + 1) ** 2
+
+
+def test_every_root_is_the_nearest_sixteenth() -> None:
+    for table, step in zip(reference.root_tables(), (1, 64), strict=True):
+        m = np.arange(len(table)) * step * 4 * 256
+        assert ((2 * table[1:] - 1) ** 2 < m[1:]).all()
+        assert (m < (2 * table + 1) ** 2).all()
+
+
+def test_an_inverse_gdn_by_its_definition() -> None:
+    net = decoder_net("w8a16")
+    gdn = next(each for each in net.layers if isinstance(each, IntegerGdn))
+    channels = len(gdn.scale.low)
+    x = np.random.default_rng(5).integers(-32767, 32768, (1, channels, 2, 2))
+    got = reference.inverse_gdn(x, gdn)
+    for i, j in np.ndindex(2, 2):
+        squares = [exact(int(v) ** 2, at(gdn.square, c)) for c, v in enumerate(x[0, :, i, j])]
+        for o in range(channels):
+            total = sum(
+                int(w) * u for w, u in zip(gdn.norm.weight[o, :, 0, 0], squares, strict=True)
+            )
+            n = exact(total, at(gdn.norm.requantize, o))
+            root = math.isqrt(4 * 256 * (n if n < 65536 else n >> 6 << 6))
+            root = (root + 1) // 2  # sqrt(256 n) to the nearest
+            assert got[0, o, i, j] == exact(int(x[0, o, i, j]) * root, at(gdn.scale, o))
+
+
+@pytest.mark.parametrize(
+    "precision", ["w2a2", "w4a4", "w8a8", "w4a16", "w16a4", "w9a9", "w12a12", "w13a10", "w16a16"]
+)
+def test_torch_in_float64_computes_the_same(precision: str) -> None:
+    """An independent computation, exact below 2^53, of h_s with rectifiers and of g_s with inverse GDNs."""
+    codec = specimens.tiny_codec()
+    ranges = observe(codec.networks["h_s"], [specimens.tiny_hyper_latent()])
+    h_s = quantize_h_s(
+        codec.networks["h_s"], ranges, Precision.parse(precision),
+        medians=codec.medians, scale_thresholds=codec.scale_thresholds,
+    )  # fmt: skip
+    rng = np.random.default_rng(6)
+    symbols = rng.integers(-40000, 40000, (1, 8, 3, 5), dtype=np.int32)
+    symbols[..., :2] //= 4000
+    y_hat = rng.integers(-3000, 3000, (1, specimens.M, 2, 3), dtype=np.int32)
+    y_hat[0, 0, 0, 0] = 2**31 - 1
+    for net, fed in ((h_s, symbols), (decoder_net(precision), y_hat)):
+        want = reference.run(net, fed)
+        for name, got in emulate.run(net, fed).items():
+            assert got.tolist() == want[name].tolist()
+
+
+def decoder_net(precision: str) -> IntegerNet:
+    """A g_s of three inverse GDNs, quantized."""
+    network = specimens.tiny_decoder()
+    y = specimens.rng("reference/y").integers(-9, 10, (1, specimens.M, 3, 4)).astype(np.float32)
+    return quantize_g_s(network, observe(network, [y]), Precision.parse(precision), fraction_bits=8)
+
+
+def at(by: Requantization, channel: int) -> Requantization:
+    return rule(*(int(v[channel]) for v in (by.bias, by.multiplier, by.shift, by.low, by.high)))

@@ -1,17 +1,25 @@
 """What the commands share: the application, its options, and how a codec is named."""
 # ruff: noqa: PLC0415 - `crosscheck --help` must not wait for torch
 
-import os
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from harness.build import Build
     from harness.library import Library
 
 app = typer.Typer(
@@ -39,9 +47,45 @@ Calibrate = Annotated[
     Path | None, typer.Option(help="Folder of images to calibrate activation ranges on.")
 ]
 Precision = Annotated[
-    str, typer.Option(help="fp32, w8a8-qdq or an integer precision such as w8a8.")
+    str,
+    typer.Option(
+        help="fp32, a control such as w8a8-qdq, integers w2a2 to w16a16, or a .json table of bits."
+    ),
+]
+Lowering = Annotated[
+    str | None,
+    typer.Option(
+        help="How integer networks are realised in ONNX, or auto: the fastest that gives the known answers here."
+    ),
+]
+Scope = Annotated[
+    str, typer.Option(help="What is in integers: hyperprior (h_s) or decoder (h_s and g_s).")
+]
+RunsOn = Annotated[
+    str, typer.Option("--platform", help="Where networks run; see `crosscheck platforms`.")
+]
+CalibrationFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--calibration",
+        help="h_s=FILE or g_s=FILE: a calibration, or AIMET encodings (.json); may be repeated.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def progress_bar() -> Progress:
+    """What is counted, how far it is, the time gone and left, and (a task's field `now`) what is being done."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[now]}"),
+        console=console,
+    )
 
 
 def split_codec(codec: str | None, quality: int | None) -> tuple[str | None, int | None]:
@@ -60,11 +104,40 @@ def open_library(
     quality: int | None,
     pretrained: bool,
     calibrate: Path | None,
+    calibration: Sequence[str] | None = None,
 ) -> "Library":
     from harness.library import Library, own_codec
 
     own = own_codec(file=checkpoint, family=codec, quality=quality, pretrained=pretrained)
-    return Library(own, calibrate)
+    library = Library(own, calibrate)
+    for given in calibration or []:
+        network, _, file = given.partition("=")
+        if network not in {"h_s", "g_s"} or not file:
+            raise UserError(f"--calibration wants h_s=FILE or g_s=FILE, not {given!r}")
+        library.use(network, Path(file))
+    return library
+
+
+def build_for(
+    library: "Library",
+    name: str,
+    precision: str,
+    lowering: str | None,
+    scope: str,
+    platform: str,
+) -> "Build":
+    """A build whose lowering, where it is `auto`, is chosen on the platform that will run it; the choice is told."""
+    from harness.auto import AUTO, choose
+    from harness.cells import platform_runner
+    from harness.platforms.pool import Pool
+
+    if lowering != AUTO:
+        return library.build(name, precision, lowering, scope=scope)
+    made = library.build(name, precision, scope=scope)
+    with Pool() as pool:
+        choice = choose(made, platform_runner(pool, platform))
+    typer.echo(f"lowering on {platform}: {choice}")
+    return library.build(name, precision, choice.lowering, scope=scope)
 
 
 def name_of(library: "Library", codec: str | None, quality: int | None) -> str:
@@ -80,17 +153,3 @@ def name_of(library: "Library", codec: str | None, quality: int | None) -> str:
     if name not in names:
         raise UserError(f"no codec {name!r} ships; there are: {', '.join(names)}")
     return name
-
-
-def write_file(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; give a writable place with -o"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

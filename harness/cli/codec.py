@@ -10,20 +10,25 @@ from rich.table import Table
 
 from harness.cli.app import (
     Calibrate,
+    CalibrationFiles,
     Checkpoint,
     FamilyName,
     Json,
+    Lowering,
     Precision,
     Pretrained,
     Quality,
+    RunsOn,
+    Scope,
     app,
+    build_for,
     console,
     name_of,
     open_library,
     split_codec,
-    write_file,
 )
 from harness.errors import UserError
+from harness.files import write_file
 
 
 @app.command(epilog="Example: `crosscheck platforms --json`")
@@ -91,15 +96,21 @@ def codecs(as_json: Json = False) -> None:
     console.print(table)
 
 
-@app.command(epilog="Example: `crosscheck export mbt2018-mean/q3 --precision w8a8 -o exported`")
+@app.command(
+    epilog="""Examples:
+
+- `crosscheck export mbt2018-mean/q3 --precision w8a8 -o exported`
+- `crosscheck export mbt2018-mean/q3 --precision w16a16 --scope decoder --lowering auto`
+- `crosscheck export mbt2018-mean/q3 --precision bits.json --calibration h_s=mine.safetensors.xz`"""
+)
 def export(
     codec: Annotated[
         str | None, typer.Argument(help="A shipped codec, such as mbt2018-mean/q3.")
     ] = None,
     precision: Precision = "fp32",
-    lowering: Annotated[
-        str | None, typer.Option(help="How h_s is realised in ONNX; default: by precision.")
-    ] = None,
+    lowering: Lowering = None,
+    scope: Scope = "hyperprior",
+    platform: RunsOn = "ort-cpu",
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write to.")] = Path(
         "exported"
     ),
@@ -107,13 +118,15 @@ def export(
     quality: Quality = None,
     pretrained: Pretrained = False,
     calibrate: Calibrate = None,
+    calibration: CalibrationFiles = None,
 ) -> None:
-    """Write one ONNX file a network, the integer tables and a manifest."""
+    """Write one ONNX file a network, the integer tables and a manifest. `--lowering auto` asks `--platform`."""
     from harness import build as builds
 
     family, quality = split_codec(codec, quality)
-    library = open_library(checkpoint, family, quality, pretrained, calibrate)
-    made = library.build(name_of(library, family, quality), precision, lowering)
+    library = open_library(checkpoint, family, quality, pretrained, calibrate, calibration)
+    name = name_of(library, family, quality)
+    made = build_for(library, name, precision, lowering, scope, platform)
     for path in builds.export(made, out):
         typer.echo(path)
 
@@ -127,12 +140,13 @@ def encode(
     codec: FamilyName = "mbt2018-mean/q3",
     quality: Quality = None,
     precision: Precision = "w8a8",
-    platform: Annotated[
-        str, typer.Option(help="Where to run the networks; see `crosscheck platforms`.")
-    ] = "ort-cpu",
+    lowering: Lowering = None,
+    scope: Scope = "hyperprior",
+    platform: RunsOn = "ort-cpu",
     checkpoint: Checkpoint = None,
     pretrained: Pretrained = False,
     calibrate: Calibrate = None,
+    calibration: CalibrationFiles = None,
 ) -> None:
     """Encode one picture to a bitstream."""
     from harness import endpoints
@@ -143,8 +157,9 @@ def encode(
 
     pixels = read_image(image)
     family, quality = split_codec(None if checkpoint else codec, quality)
-    library = open_library(checkpoint, family, quality, pretrained, calibrate)
-    made = library.build(name_of(library, family, quality), precision)
+    library = open_library(checkpoint, family, quality, pretrained, calibrate, calibration)
+    name = name_of(library, family, quality)
+    made = build_for(library, name, precision, lowering, scope, platform)
     with Pool() as pool:
         encoded = endpoints.encode(made, pixels, platform_runner(pool, platform))
     stream = pack(encoded.bitstream)
@@ -160,16 +175,20 @@ def encode(
 def decode(
     stream: Annotated[Path, typer.Argument(help="A bitstream that `crosscheck encode` wrote.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
-    platform: Annotated[
-        str, typer.Option(help="Where to run the networks; see `crosscheck platforms`.")
-    ] = "ort-cpu",
+    platform: RunsOn = "ort-cpu",
+    lowering: Lowering = None,
     checkpoint: Checkpoint = None,
     pretrained: Pretrained = False,
     calibrate: Calibrate = None,
+    calibration: CalibrationFiles = None,
+    bits: Annotated[
+        Path | None, typer.Option(help="The table of bits (.json) of a stream of mixed precision.")
+    ] = None,
 ) -> None:
-    """Decode a bitstream to a PNG; the codec and the precision are those it names."""
+    """Decode a bitstream to a PNG; the codec, the precision and the scope are those it names."""
     from harness import endpoints
     from harness.bitstream import unpack
+    from harness.build import split_profile
     from harness.cells import platform_runner
     from harness.errors import StreamError
     from harness.images import write_png
@@ -182,9 +201,12 @@ def decode(
     except OSError as error:
         raise UserError(f"cannot read {stream}: {error.strerror}") from error
     header = bitstream.header
-    library = open_library(checkpoint, header.codec, header.quality, pretrained, calibrate)
-    precision = "fp32" if header.profile == "float32" else header.profile
-    made = library.build(name_of(library, header.codec, header.quality), precision)
+    library = open_library(
+        checkpoint, header.codec, header.quality, pretrained, calibrate, calibration
+    )
+    precision, scope = split_profile(header.profile)
+    name = name_of(library, header.codec, header.quality)
+    made = build_for(library, name, str(bits or precision), lowering, scope, platform)
     with Pool() as pool:
         decoded = endpoints.decode(made, bitstream, platform_runner(pool, platform))
     if decoded.problem:

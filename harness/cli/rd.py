@@ -1,47 +1,40 @@
-"""`crosscheck rd`: what the codecs cost in bits and are worth in decibels, beside JPEG."""
+"""`crosscheck rd`: what the codecs cost in bits and are worth in decibels, at every precision, beside JPEG."""
 # ruff: noqa: PLC0415 - `crosscheck --help` must not wait for torch
 
 import fnmatch
 import platform as machine
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
-from harness.cli.app import Calibrate, app, console, open_library, write_file
+from harness.cli.app import Calibrate, app, console, open_library
 from harness.errors import UserError
+from harness.files import write_file
 
 if TYPE_CHECKING:
-    from harness.build import Build
-    from harness.library import Library
-    from harness.platforms.pool import Pool
-    from harness.rd import Point, Sample, Study
+    from harness.rd import Study
 
-PACKAGES = ("numpy", "pillow", "bjontegaard")
+PACKAGES = ("numpy", "pillow", "bjontegaard", "pytorch-msssim", "torch")
+PRECISIONS = ("fp32", "w4a4", "w8a8", "w12a12", "w16a16")
 
 
 @app.command(
     epilog="""Examples:
 
-- `crosscheck rd --images kodak` - every codec that ships, fp32 and w8a8
-- `crosscheck rd --images kodak --codec 'mbt2018-mean/*' --precision fp32 --precision w4a8`
-- `crosscheck rd --images photos --codec bmshj2018-hyperprior --bd-method cubic --out reports/photos`
+- `crosscheck rd --images kodak` - every codec that ships, fp32 and four integer precisions
+- `crosscheck rd --images kodak --codec 'mbt2018-mean/*' --precision w4a8 --scope hyperprior --scope decoder`
+- `crosscheck rd --images kodak --precision w4a4 --calibrator own --calibrator mse --calibrate photos` - side by side
+- `crosscheck rd --images kodak --variant 'w4a4 decoder' --variant w4a4-o4` - single curves, named as in the report
+- `crosscheck rd --images photos --precision fp32 --narrowest 1.0` - narrowest widths that cost at most 1 %
 
-Rates are actual payload bytes, through the real encoder. Exit codes: 0, or 1 if a rate point is below JPEG at
-its rate or a curve does not rise, 2 wrong usage or bad input, 3 the platform is missing."""
+Rates are actual payload bytes, through the real encoder; BD-rates are against fp32, which is always measured.
+The gate judges fp32, and precisions of at least 8 bits in scope hyperprior with the codec's own calibration: each point
+must be above JPEG at its rate and each curve must rise. Of other variants the same is only reported. Exit codes: 0, or
+1 if one of those judged fails, 2 wrong usage or bad input, 3 the platform is missing."""
 )
 def rd(
     images: Annotated[Path, typer.Option(help="Folder of pictures to measure on, such as Kodak.")],
@@ -51,7 +44,32 @@ def rd(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="fp32, w8a8-qdq or such as w8a8; repeatable; default fp32 and w8a8."),
+        typer.Option(
+            help="fp32, w8a8-qdq, such as w8a8, w4a4-o4 (outputs too) or a table of bits; repeatable; "
+            f"default {' '.join(PRECISIONS)}."
+        ),
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What is quantized: hyperprior (h_s; default) or decoder (g_s too); repeatable."
+        ),
+    ] = None,
+    calibrator: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Who sets the ranges; repeatable; default own: what ships with the codec, or min-max on --calibrate "
+            "FOLDER if no other calibrator is asked for."
+        ),
+    ] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One more curve: precision, scope and calibrator, as in 'w4a4 decoder mse'; repeatable."
+        ),
+    ] = None,
+    lowering: Annotated[
+        str | None, typer.Option(help="Lowering of all precisions but fp32; default: its own.")
     ] = None,
     platform: Annotated[
         str, typer.Option(help="Where to run the networks; see `crosscheck platforms`.")
@@ -62,36 +80,80 @@ def rd(
     bd_method: Annotated[
         str, typer.Option(help="Interpolation of the BD-rate: pchip, cubic or akima.")
     ] = "pchip",
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Pictures measured at a time.")] = 2,
+    narrowest: Annotated[
+        float | None,
+        typer.Option(help="Also search the narrowest widths of at most this BD-rate in percent."),
+    ] = None,
     calibrate: Calibrate = None,
 ) -> None:
-    """Measure rate, PSNR and BD-rate of every codec and precision, beside JPEG."""
-    from harness import rd as measure
+    """Measure rate, PSNR, MS-SSIM and BD-rate of every codec and precision, beside JPEG."""
+    from harness.cli.rd_task import Task
     from harness.images import list_images
-    from harness.platforms.base import PLATFORMS
-    from harness.platforms.pool import Pool
+    from harness.rd import DEFAULT_SCOPE, OWN_CALIBRATOR, Variant, variants
     from harness.report.rd_report import rd_files
 
-    if bd_method not in measure.BD_METHODS:
-        raise UserError(f"no BD-rate method {bd_method!r}; known: {', '.join(measure.BD_METHODS)}")
-    PLATFORMS[platform]  # an unknown name ends here
+    wanted = {
+        "--codec": codec or [],
+        "--precision": precision or ([] if variant else [*PRECISIONS]),
+        "--scope": scope or [DEFAULT_SCOPE],
+        "--calibrator": calibrator or [OWN_CALIBRATOR],
+        "--variant": variant or [],
+        "--lowering": [lowering] if lowering else [],
+        "--platform": [platform],
+        "--bd-method": [bd_method],
+        "--narrowest": [] if narrowest is None else [f"{narrowest:g}"],
+    }
+    _check(wanted["--scope"], lowering, platform, bd_method, narrowest)
+    axes = (wanted["--scope"], wanted["--calibrator"])
+    chosen = variants(wanted["--precision"], *axes, [Variant.parse(each) for each in variant or ()])
     pictures = list_images(images)
     library = open_library(None, None, None, False, calibrate)
-    names = choose(library.names(), codec or ["*"])
-    precisions = list(dict.fromkeys(precision or ["fp32", "w8a8"]))
+    named = {*wanted["--calibrator"], *(each.calibrator for each in chosen)} != {OWN_CALIBRATOR}
+    task = Task(
+        library=library,
+        shipped=open_library(None, None, None, False, None) if named else library,
+        names=choose(library.names(), codec or ["*"]),
+        pictures=pictures,
+        lowering=lowering,
+        bd_method=bd_method,
+        jobs=jobs,
+    )
     _make_folder(out)
-    with console.status("building codecs"):  # what cannot be built ends here, not after an hour
-        for name in names:
-            for each in precisions:
-                library.build(name, each)
-    with Pool() as pool:
-        with console.status(f"starting {platform}"):
-            record = _environment(pool.child(platform).environment(), images, len(pictures))
-        study = _study(library, names, precisions, pictures, pool, platform, bd_method)
-    command = _command(images, codec or [], precisions, platform, bd_method, calibrate)
-    for name, data in rd_files(study, command=command, environment=record).items():
+    study, record = task.run(chosen, *axes, platform, narrowest)
+    files = rd_files(
+        study,
+        command=_command(images, wanted, calibrate),
+        environment=_environment(record, images, len(pictures)),
+    )
+    for name, data in files.items():
         write_file(out / name, data)
     _conclude(study, out)
     raise typer.Exit(study.exit_code)
+
+
+def _check(
+    scopes: Sequence[str],
+    lowering: str | None,
+    platform: str,
+    bd_method: str,
+    narrowest: float | None,
+) -> None:
+    """What is wrong ends here, in one line, not after an hour."""
+    from harness.bd_rate import BD_METHODS
+    from harness.lowerings.base import LOWERINGS
+    from harness.platforms.base import PLATFORMS
+    from harness.rd import SCOPES
+
+    if bd_method not in BD_METHODS:
+        raise UserError(f"no BD-rate method {bd_method!r}; known: {', '.join(BD_METHODS)}")
+    if unknown := sorted(set(scopes) - set(SCOPES)):
+        raise UserError(f"no scope {unknown[0]!r}; known: {', '.join(SCOPES)}")
+    if narrowest is not None and not narrowest >= 0:
+        raise UserError(f"no budget of {narrowest:g} %: give 0 or more, such as --narrowest 1.0")
+    PLATFORMS[platform]
+    if lowering is not None:
+        LOWERINGS[lowering]
 
 
 def choose(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
@@ -112,68 +174,6 @@ def choose(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def _study(
-    library: "Library",
-    names: Sequence[str],
-    precisions: Sequence[str],
-    pictures: Sequence[Path],
-    pool: "Pool",
-    platform: str,
-    bd_method: str,
-) -> "Study":
-    from harness import rd as measure
-    from harness.images import read_image
-
-    with _bar() as bar:
-        jpeg_task = bar.add_task("jpeg", total=len(pictures))
-        total = len(names) * len(pictures) * len(precisions)
-        task = bar.add_task(names[0], total=total, start=False)
-        sweeps = []
-        for path in pictures:
-            sweeps.append(measure.jpeg_sweep(path.name, read_image(path)))
-            bar.advance(jpeg_task)
-        bar.start_task(task)
-        points: list[Point] = []
-        for name in names:
-            bar.update(task, description=name)
-            builds = [library.build(name, precision) for precision in precisions]
-            points += _points(builds, pictures, pool, platform, lambda: bar.advance(task))
-    return measure.study(points, measure.jpeg_curve(sweeps), bd_method)
-
-
-def _points(
-    builds: "Sequence[Build]",
-    pictures: Sequence[Path],
-    pool: "Pool",
-    platform: str,
-    advance: Callable[[], None],
-) -> "list[Point]":
-    """One codec at every precision: they share a picture's g_a and h_a, so each runs once."""
-    from harness import rd as measure
-    from harness.cells import platform_runner
-    from harness.images import read_image
-    from harness.ship import sample
-
-    samples: dict[str, list[Sample]] = {made.precision: [] for made in builds}
-    for path in pictures:
-        pixels = read_image(path)
-        run = platform_runner(pool, platform)  # its cache lives as long as the picture
-        for made in builds:
-            samples[made.precision].append(sample(made, path.name, pixels, run))
-            advance()
-    lmbda = builds[0].codec.provenance.get("lmbda")
-    return [
-        measure.Point(
-            family=made.codec.family,
-            quality=made.codec.quality,
-            lmbda=float(lmbda) if isinstance(lmbda, int | float) else None,
-            precision=made.precision,
-            samples=tuple(samples[made.precision]),
-        )
-        for made in builds
-    ]
-
-
 def _environment(record: Mapping[str, str], images: Path, count: int) -> dict[str, str]:
     """What ran where. It gets published: no name of a machine, and no kernel release, which can name one."""
     ours = {
@@ -186,21 +186,13 @@ def _environment(record: Mapping[str, str], images: Path, count: int) -> dict[st
     return {**record, **ours}
 
 
-def _command(
-    images: Path,
-    codecs: Sequence[str],
-    precisions: Sequence[str],
-    platform: str,
-    bd_method: str,
-    calibrate: Path | None,
-) -> str:
-    """The command that makes the same numbers; of a folder, only its name."""
+def _command(images: Path, options: Mapping[str, Sequence[str]], calibrate: Path | None) -> str:
+    """The command that makes the same numbers; of a folder or a table of bits, only its name."""
     words = ["crosscheck", "rd", "--images", images.resolve().name]
-    for codec in codecs:
-        words += ["--codec", codec]
-    for precision in precisions:
-        words += ["--precision", precision]
-    words += ["--platform", platform, "--bd-method", bd_method]
+    for option, values in options.items():
+        for value in dict.fromkeys(values):
+            table = option in {"--precision", "--variant"} and ".json" in value
+            words += [option, value.rpartition("/")[2] if table else value]
     if calibrate is not None:
         words += ["--calibrate", calibrate.resolve().name]
     return shlex.join(words)
@@ -215,39 +207,13 @@ def _make_folder(out: Path) -> None:
         ) from error
 
 
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
 def _conclude(study: "Study", out: Path) -> None:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for title in ("codec", "precision", "bpp", "PSNR", "JPEG", "margin", "verdict"):
-        table.add_column(title, no_wrap=True)
-    for row in study.rows:
-        point = row.point
-        numbers = ("" if v is None else f"{v:.2f}" for v in (row.jpeg_psnr, row.margin))
-        table.add_row(
-            point.name,
-            point.precision,
-            f"{point.bpp:.4f}",
-            f"{point.psnr:.2f}",
-            *numbers,
-            row.verdict,
-        )
-    console.print(table)
-    for rate in study.bd_rates:
-        if rate.percent is not None:
-            console.print(
-                f"BD-rate ({rate.method}) of {rate.family} {rate.precision}: {rate.percent:+.3f} %"
-            )
+    from harness.report.rd_terminal import rd_renderables, search_lines
+
+    for item in rd_renderables(study):
+        console.print(item)
+    for line in search_lines(study):
+        console.print(line, markup=False)
     for warning in study.warnings:
         console.print(f"- {warning}", markup=False, style="yellow")
     for problem in study.problems:

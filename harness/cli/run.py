@@ -8,14 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from harness.cli.app import (
     Calibrate,
@@ -26,6 +18,7 @@ from harness.cli.app import (
     app,
     console,
     open_library,
+    progress_bar,
     split_codec,
 )
 from harness.errors import UserError
@@ -138,11 +131,11 @@ def _run_suite(
             )
         inputs = Inputs(build=library.build, pictures=available)
         journal = _Journal(folder)
-        with _bar() as bar:
-            task = bar.add_task("", total=len(cases))
+        with progress_bar() as bar:
+            task = bar.add_task("cells", total=len(cases), now="")
 
             def report(step: "Step") -> None:
-                bar.update(task, completed=step.done, description=step.now.rpartition("/")[2] or "")
+                bar.update(task, completed=step.done, now=step.now.rpartition("/")[2] or "")
 
             return pipeline.run_suite(
                 chosen,
@@ -155,19 +148,6 @@ def _run_suite(
                 report=report,
                 finished=journal.append,
             )
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("cells"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-        console=console,
-    )
 
 
 class _Journal:

@@ -13,13 +13,15 @@ from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.train import Progress as Step
+    from harness.train import Recipe
 
 
 @app.command(
     epilog="""Examples:
 
 - `crosscheck train fixtures/recipes/mbt2018-mean.toml --data photos --evaluate kodak`
-- interrupted? The same command resumes; finished rate points are kept."""
+- interrupted? The same command resumes; finished rate points are kept.
+- `crosscheck train fixtures/recipes/mbt2018-mean.toml --data photos --only-calibrate`"""
 )
 def train(
     recipe: Annotated[Path, typer.Argument(help="TOML: family, widths, rate points.")],
@@ -39,6 +41,9 @@ def train(
     scale_steps: Annotated[
         float, typer.Option(min=1e-6, help="Shorten or lengthen every point; for trials.")
     ] = 1.0,
+    only_calibrate: Annotated[
+        bool, typer.Option(help="Keep the weights as they are and renew their calibrations alone.")
+    ] = False,
 ) -> None:
     """Train the codecs of a recipe and make everything that ships with them."""
     import torch
@@ -53,6 +58,9 @@ def train(
         raise UserError(f"no folder {data}: give photographs with --data")
     torch.set_num_threads(threads)
     plan = training.read_recipe(recipe)
+    if only_calibrate:
+        _calibrate_again(plan, out, data)
+        return
     log = out / plan.family / "train.log.jsonl"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -117,3 +125,15 @@ def train(
             typer.echo(
                 f"{codec.name}: {codec.digest[:12]} {json.dumps(codec.provenance.get('rd', {}))}"
             )
+
+
+def _calibrate_again(plan: "Recipe", out: Path, data: Path) -> None:
+    """Renew what calibration makes for every shipped point of a recipe."""
+    from harness import ship
+    from harness.codecs.checkpoint import load_shipped
+
+    for point in plan.points:
+        weights = out / plan.family / f"q{point.quality}.safetensors"
+        if point.ships and weights.is_file():
+            codec = load_shipped(f"{plan.family}/q{point.quality}")
+            ship.calibrate(codec, weights, data, typer.echo)

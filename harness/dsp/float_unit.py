@@ -8,28 +8,36 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from harness.errors import Unsupported
-from harness.graph_node import Array, Node, Numbers
+from harness.graph_node import Array, Integers, Node, Numbers
 from harness.interpreter import Kernel, Prepare
-from harness.onnx_shapes import conv_geometry, per_axis
+from harness.onnx_shapes import ConvGeometry, conv_geometry, per_axis
 
 F32 = NDArray[np.float32]
 
 
-def _conv(node: Node[Array]) -> Kernel[Array]:
-    """im2col and one matrix product an image; columns are ordered as the weights are."""
-    geometry = conv_geometry(node)
+def _columns(
+    x: Array, kernel: tuple[int, ...], geometry: ConvGeometry
+) -> tuple[Array, tuple[int, ...]]:
+    """im2col: [images, taps, pixels], ordered as weights are, and the shape of what they make."""
     top, left, bottom, right = geometry.pads
     down, along = geometry.strides
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    windows = sliding_window_view(padded, (1, 1, *kernel))[:, :, ::down, ::along, 0, 0]
+    count, _, height, width = windows.shape[:4]
+    patches = windows.transpose(0, 1, 4, 5, 2, 3).reshape(count, -1, height * width)
+    return patches, (count, -1, height, width)
+
+
+def _conv(node: Node[Array]) -> Kernel[Array]:
+    """One matrix product an image."""
+    geometry = conv_geometry(node)
 
     def kernel(x: F32, w: F32, bias: F32 | None = None) -> Array:
-        padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
-        windows = sliding_window_view(padded, (1, 1, *w.shape[2:]))[:, :, ::down, ::along, 0, 0]
-        count, _, height, width = windows.shape[:4]
-        columns = windows.transpose(0, 1, 4, 5, 2, 3).reshape(count, -1, height * width)
-        out = np.matmul(w.reshape(w.shape[0], -1), columns)
+        patches, shape = _columns(x, w.shape[2:], geometry)
+        out = np.matmul(w.reshape(w.shape[0], -1), patches)
         if bias is not None:
             out += bias[:, None]
-        return np.reshape(out, (count, -1, height, width))
+        return np.reshape(out, shape)
 
     return kernel
 
@@ -93,9 +101,40 @@ def _dequantize(node: Node[Array]) -> Kernel[Array]:
     return kernel
 
 
+def _qlinear_conv(node: Node[Array]) -> Kernel[Array]:
+    """saturate(round-half-even(sums * (x_scale * w_scale / y_scale)) + zero point), scales in float32."""
+    geometry = conv_geometry(node)
+
+    def kernel(
+        x: Integers,
+        x_scale: F32,
+        x_zero: Integers,
+        w: Integers,
+        w_scale: F32,
+        w_zero: Integers,
+        y_scale: F32,
+        y_zero: Integers,
+        bias: Integers | None = None,
+    ) -> Array:
+        # float64 holds sums of 8-bit products exactly.
+        patches, shape = _columns(x.astype(np.float64) - x_zero, w.shape[2:], geometry)
+        weight = w.astype(np.float64) - w_zero.reshape(-1, 1, 1, 1)
+        sums = np.matmul(weight.reshape(len(w), -1), patches)
+        if bias is not None:
+            sums += bias[:, None]
+        scale = (x_scale * w_scale / y_scale).astype(np.float32).reshape(-1, 1)
+        rounded = np.rint(sums.astype(np.float32) * scale) + y_zero.astype(np.float32)
+        limits = np.iinfo(y_zero.dtype)
+        clipped = np.asarray(np.clip(rounded, limits.min, limits.max))
+        return clipped.astype(y_zero.dtype).reshape(shape)
+
+    return kernel
+
+
 FLOAT_UNIT: Mapping[str, Prepare[Array]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "DequantizeLinear": _dequantize,
+    "QLinearConv": _qlinear_conv,
     "QuantizeLinear": _quantize,
 }

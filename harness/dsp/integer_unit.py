@@ -1,7 +1,8 @@
-"""The integer unit of the simulated DSP: matrix products and `Requantize`, under a profile."""
+"""The integer unit of the simulated DSP: matrix products and the requantizing functions, under a profile."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from harness.graph_node import Array, Integers, Node
 from harness.interpreter import Kernel, Key, Prepare
 
 B_ZERO_POINT = 3
+# Parameters of one rule: bias, multiplier, divisor, low, high.
+RULE_INPUTS = 5
+Requantize = Callable[[I32], Array]
 
 
 def integer_operators(profile: ArithmeticProfile) -> Mapping[str, Prepare[Array]]:
@@ -24,7 +28,15 @@ def integer_operators(profile: ArithmeticProfile) -> Mapping[str, Prepare[Array]
 
 def intercepts(profile: ArithmeticProfile) -> Mapping[Key, Prepare[Array]]:
     """The model-local functions that the profile executes in its own way."""
-    return {("crosscheck", "Requantize"): lambda node: _requantize(node, profile)}
+    made = {
+        "Requantize": _requantize,
+        "RequantizeF32": _requantize,
+        "RequantizeU8": _requantize_u8,
+        "RequantizeLeakyU8": _requantize_leaky_u8,
+    }
+    return {
+        ("crosscheck", name): partial(prepare, profile=profile) for name, prepare in made.items()
+    }
 
 
 def _matmul_integer(node: Node[Array], profile: ArithmeticProfile) -> Kernel[Array]:
@@ -79,13 +91,47 @@ def _integers(value: Array) -> Integers:
 
 
 def _requantize(node: Node[Array], profile: ArithmeticProfile) -> Kernel[Array]:
-    parameters = [node.constants.get(position) for position in range(1, 6)]
-    ready = [p for p in parameters if p is not None]
-    if len(ready) == len(parameters):
-        fixed = requantizer(Parameters.of(*ready), profile.rounding)
+    """int32 of (accumulator, bias, multiplier, divisor, low, high), whichever arithmetic its body has."""
+    return _with_parameters(
+        node, lambda given: requantizer(Parameters.of(*given), profile.rounding)
+    )
+
+
+def _requantize_u8(node: Node[Array], profile: ArithmeticProfile) -> Kernel[Array]:
+    """uint8 of the same minus `low`."""
+
+    def make(given: Sequence[Array]) -> Requantize:
+        rule = Parameters.of(*given)
+        apply = requantizer(rule, profile.rounding)
+        return lambda accumulator: (apply(accumulator) - rule.low).astype(np.uint8)
+
+    return _with_parameters(node, make)
+
+
+def _requantize_leaky_u8(node: Node[Array], profile: ArithmeticProfile) -> Kernel[Array]:
+    """uint8 of max(r, requantized r) - least: r is requantized, then once more by the slope."""
+
+    def make(given: Sequence[Array]) -> Requantize:
+        first, (slope, divisor, least, most) = given[:RULE_INPUTS], given[RULE_INPUTS:]
+        second = Parameters.of(np.zeros_like(least), slope, divisor, least, most)
+        apply = requantizer(Parameters.of(*first), profile.rounding)
+        leak = requantizer(second, profile.rounding)
+
+        def requantize(accumulator: I32) -> Array:
+            r = apply(accumulator)
+            return np.asarray(np.maximum(r, leak(r)) - second.low).astype(np.uint8)
+
+        return requantize
+
+    return _with_parameters(node, make)
+
+
+def _with_parameters(
+    node: Node[Array], make: Callable[[Sequence[Array]], Requantize]
+) -> Kernel[Array]:
+    """A kernel of (accumulator, *parameters) that is made once if the parameters are constant."""
+    ready = [node.constants[p] for p in range(1, node.inputs) if p in node.constants]
+    if len(ready) == node.inputs - 1:
+        fixed = make(ready)
         return lambda accumulator, *_: fixed(accumulator)
-
-    def kernel(accumulator: I32, *given: Array) -> Array:
-        return requantizer(Parameters.of(*given), profile.rounding)(accumulator)
-
-    return kernel
+    return lambda accumulator, *given: make(given)(accumulator)

@@ -77,6 +77,13 @@ def _shape(node: Node[Array]) -> Kernel[Array]:
     return lambda x: np.array(x.shape[start:end], np.int64)
 
 
+def _cum_sum(node: Node[Array]) -> Kernel[Array]:
+    if node.integer("exclusive", 0) or node.integer("reverse", 0):
+        raise Unsupported(f"{node.label}: only plain cumulative sums are implemented")
+    read = integers_at(node, 1)
+    return lambda x, axis: np.cumsum(x, read(axis)[0], dtype=x.dtype)
+
+
 def _range(start: Array, limit: Array, delta: Array) -> Array:
     return np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
 
@@ -124,6 +131,7 @@ def _constant_of_shape(node: Node[Array]) -> Kernel[Array]:
 MOVEMENT: Mapping[str, Prepare[Array]] = {
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
+    "CumSum": _cum_sum,
     "Expand": _expand,
     "Gather": _gather,
     "GatherElements": _gather_elements,

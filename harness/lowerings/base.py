@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from harness.calibrate import Ranges
+from harness.calibration import Calibration
 from harness.network import Network
 from harness.registry import Registry
 from harness.specification import IntegerNet
@@ -44,11 +44,24 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a lowering may draw on; `integer` is there for integer precisions, `ranges` for the quantized controls."""
+    """What a lowering may draw on; `integer` is there for integer precisions, `ranges` for the quantized controls.
+
+    `codec` is the name that the artifact's metadata carries.
+    """
 
     network: Network
-    ranges: Ranges | None = None
+    codec: str = ""
+    ranges: Calibration | None = None
     integer: IntegerNet | None = None
+
+    def labels(self, lowering: str, precision: str) -> dict[str, str]:
+        """Metadata that every artifact carries."""
+        return {
+            "crosscheck.codec": self.codec,
+            "crosscheck.network": self.network.name,
+            "crosscheck.lowering": lowering,
+            "crosscheck.precision": precision,
+        }
 
 
 class Lowering(Protocol):
@@ -57,7 +70,12 @@ class Lowering(Protocol):
 
     @property
     def summary(self) -> str:
-        """One line for people: what it is and where it is exact."""
+        """One line for people: what it is."""
+        ...
+
+    @property
+    def realises(self) -> str:
+        """The function it computes: `fp32`, `w8a8-qdq`, `w8a8-qoperator` or `integer` for any specification."""
         ...
 
     def lower(self, source: Source, *, taps: bool = False) -> Artifact:
@@ -65,16 +83,37 @@ class Lowering(Protocol):
         ...
 
 
+@runtime_checkable
+class IntegerLowering(Lowering, Protocol):
+    """A lowering that realises every integer specification, where it is exact."""
+
+    @property
+    def exact_where(self) -> str:
+        """One line: on which machines and runtimes it equals the specification."""
+        ...
+
+    @property
+    def rank(self) -> int:
+        """Its place in order of speed on ONNX Runtime's CPU provider, the fastest first."""
+        ...
+
+
 LOWERINGS: Registry[Lowering] = Registry("lowering", "harness.lowerings")
 
+
+def integer_lowerings() -> list[IntegerLowering]:
+    """Every lowering that realises integer specifications, the fastest first."""
+    every = [LOWERINGS[name] for name in LOWERINGS.names()]
+    found = [lowering for lowering in every if isinstance(lowering, IntegerLowering)]
+    return sorted(found, key=lambda lowering: lowering.rank)
+
+
 # Which lowering a precision takes unless told otherwise; integer precisions take INTEGER.
-FLOAT, QDQ, INTEGER = "float32", "qdq", "mmi-u8u8"
+FLOAT, QDQ, QOPERATOR, INTEGER = "float32", "qdq", "qoperator", "mmi-u8u8"
 
 
 def default_lowering(precision: str) -> str:
-    if precision == "fp32":
-        return FLOAT
-    return QDQ if precision.endswith("-qdq") else INTEGER
+    return {"fp32": FLOAT, "w8a8-qdq": QDQ, "w8a8-qoperator": QOPERATOR}.get(precision, INTEGER)
 
 
 @dataclass
@@ -89,10 +128,15 @@ class GraphBuilder:
     def constant(self, name: str, array: NDArray[np.generic] | Sequence[int]) -> str:
         """An initializer; a plain sequence becomes int64 (as shape operators want it)."""
         values = array if isinstance(array, np.ndarray) else np.asarray(array, np.int64)
+        # Not np.ascontiguousarray, which makes lists of scalars.
         self.initializers.setdefault(
-            name, numpy_helper.from_array(np.ascontiguousarray(values), name)
+            name, numpy_helper.from_array(np.asarray(values, order="C"), name)
         )
         return name
+
+    def i32(self, number: int) -> str:
+        """An int32 scalar, called by its value."""
+        return self.constant(f"i32_{number}", np.asarray(number, np.int32))
 
     def node(
         self,
@@ -134,6 +178,14 @@ class GraphBuilder:
         helper.set_model_props(model, dict(sorted(metadata.items())))
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))
+
+
+def per_channel(
+    graph: GraphBuilder, name: str, values: NDArray[np.int64], dtype: DTypeLike = np.int32
+) -> str:
+    """One number a channel, or one for all where they agree: optimisers drop an addition of a scalar 0."""
+    uniform = (values == values[0]).all()
+    return graph.constant(name, np.asarray(values[0] if uniform else values, dtype))
 
 
 def feature_map(

@@ -1,7 +1,7 @@
 """float32: the network as trained. A control: its bits depend on who runs it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,19 +22,21 @@ from harness.network import Abs, Convolution, Gdn, Layer, LeakyRelu, Network, Re
 @dataclass(frozen=True, kw_only=True)
 class Float32Lowering:
     name: str = FLOAT
+    realises: str = "fp32"
     summary: str = (
         "float32 operators, as trained; order of summation is up to the runtime, so never exact"
     )
 
     def lower(self, source: Source, *, taps: bool = False) -> Artifact:
         network = source.network
-        onnx_model = build(network, taps=taps)
         digest = hashlib.sha256(f"float32 {network.name}".encode())
         network.digest_into(digest)
+        labels = source.labels(self.name, self.realises)
+        labels["crosscheck.specification"] = digest.hexdigest()
         return Artifact(
             network=network.name,
             lowering=self.name,
-            onnx_model=onnx_model,
+            onnx_model=build(network, labels, taps=taps),
             input=network.input,
             outputs=network.outputs,
             integer=False,
@@ -42,8 +44,8 @@ class Float32Lowering:
         )
 
 
-def build(network: Network, *, taps: bool) -> bytes:
-    """The ONNX file of a float network; tensors carry the names of their layers."""
+def build(network: Network, labels: Mapping[str, str], *, taps: bool) -> bytes:
+    """The ONNX file of a float network; tensors carry the names of their layers, metadata the `labels`."""
     graph = GraphBuilder(name=network.name)
     value, channels = network.input, network.in_channels
     observed = []
@@ -64,7 +66,7 @@ def build(network: Network, *, taps: bool) -> bytes:
     return graph.model(
         inputs=[feature_map(network.input, FLOAT32, network.in_channels, "in_h", "in_w")],
         outputs=[*observed, *outputs],
-        metadata={"crosscheck.network": network.name, "crosscheck.lowering": FLOAT},
+        metadata=labels,
     )
 
 

@@ -17,30 +17,23 @@ from harness.lowerings.float32 import build
 @dataclass(frozen=True, kw_only=True)
 class QdqLowering:
     name: str = QDQ
+    realises: str = "w8a8-qdq"
     summary: str = (
         "QuantizeLinear/DequantizeLinear by onnxruntime.quantization: 8-bit values, float rescaling"
     )
 
     def lower(self, source: Source, *, taps: bool = False) -> Artifact:
         """Quantize with uint8 activations per tensor and int8 weights per channel, from the calibrated ranges."""
-        network, ranges = source.network, source.ranges
-        if ranges is None:
-            raise UserError(f"lowering qdq of {network.name} needs calibrated ranges")
-        model = onnx.load_model_from_string(build(network, taps=taps))
-        names = {network.input, *(layer.name for layer in network.layers)}
-        last = network.layers[-1].name
-        spans = {
-            name: (np.float32(ranges[name].low.min()), np.float32(ranges[name].high.max()))
-            for name in names
-        }
-        spans |= dict.fromkeys(network.outputs, spans[last])
+        network = source.network
+        labels = source.labels(self.name, self.realises)
+        model = onnx.load_model_from_string(build(network, labels, taps=taps))
         quantizer = QDQQuantizer(
             model,
             per_channel=True,
             reduce_range=False,
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QUInt8,
-            tensors_range=TensorsData(CalibrationMethod.MinMax, spans),
+            tensors_range=tensor_ranges(self.name, source),
             nodes_to_quantize=[],
             nodes_to_exclude=[],
             op_types_to_quantize=["Conv", "ConvTranspose", "Relu", "LeakyRelu"],
@@ -60,6 +53,20 @@ class QdqLowering:
             integer=False,
             specification=hashlib.sha256(onnx_model).hexdigest(),
         )
+
+
+def tensor_ranges(lowering: str, source: Source) -> TensorsData:
+    """The calibrated ranges as onnxruntime's quantizer wants them, per tensor."""
+    network, ranges = source.network, source.ranges
+    if ranges is None:
+        raise UserError(f"lowering {lowering} of {network.name} needs calibrated ranges")
+    names = {network.input, *(layer.name for layer in network.layers)}
+    spans = {
+        name: (np.float32(ranges[name].low.min()), np.float32(ranges[name].high.max()))
+        for name in names
+    }
+    spans |= dict.fromkeys(network.outputs, spans[network.layers[-1].name])
+    return TensorsData(CalibrationMethod.MinMax, spans)
 
 
 LOWERINGS.register(QdqLowering())

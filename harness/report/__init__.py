@@ -1,10 +1,10 @@
 """Results to files: JSON is the result, every other report is a pure function of it."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.files import write_file
 from harness.report.captions import figure_name
 from harness.report.figures import matrix_figure, panel_figure
 from harness.report.html import to_html
@@ -57,18 +57,9 @@ def write_reports(results: Results, figures: Mapping[str, bytes], out: Path) -> 
     files |= {f"figures/{name}.png": data for name, data in figures.items()}
     try:
         (out / "figures").mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            _replace(out / name, data)
     except OSError as error:
         where = error.filename or out
         raise UserError(f"cannot write reports to {where}: {error.strerror or error}") from error
+    for name, data in files.items():
+        write_file(out / name, data)
     return tuple(out / name for name in files)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{os.getpid()}.part")  # a long figure name leaves no room
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

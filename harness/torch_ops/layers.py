@@ -56,6 +56,33 @@ def _quantize(node: Node[Tensor]) -> Kernel[Tensor]:
     return kernel
 
 
+def _qlinear_conv(node: Node[Tensor]) -> Kernel[Tensor]:
+    """Exact sums in float64, rescaled in float32 as ONNX Runtime does."""
+    convolve = _conv(node)
+
+    def kernel(
+        x: Tensor,
+        x_scale: Tensor,
+        x_zero: Tensor,
+        w: Tensor,
+        w_scale: Tensor,
+        w_zero: Tensor,
+        y_scale: Tensor,
+        y_zero: Tensor,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        weight = w.to(torch.float64) - w_zero.to(torch.float64).reshape(-1, 1, 1, 1)
+        added = None if bias is None else bias.to(torch.float64)
+        sums = convolve(x.to(torch.float64) - x_zero.to(torch.float64), weight, added)
+        assert isinstance(sums, Tensor)
+        scale = (x_scale * w_scale / y_scale).reshape(-1, 1, 1)
+        rounded = torch.round(sums.to(torch.float32) * scale) + y_zero.to(torch.float32)
+        limits = torch.iinfo(y_zero.dtype)
+        return rounded.clamp(limits.min, limits.max).to(y_zero.dtype)
+
+    return kernel
+
+
 def _dequantize(node: Node[Tensor]) -> Kernel[Tensor]:
     axis = node.integer("axis", 1)
 
@@ -113,5 +140,6 @@ LAYERS: Mapping[str, Prepare[Tensor]] = {
     "DequantizeLinear": _dequantize,
     "MatMul": lambda _: _matmul,
     "MatMulInteger": _matmul_integer,
+    "QLinearConv": _qlinear_conv,
     "QuantizeLinear": _quantize,
 }

@@ -103,6 +103,13 @@ def _shape(node: Node[Tensor]) -> Kernel[Tensor]:
     return lambda x: torch.tensor(x.shape[start:end], dtype=torch.int64, device=x.device)
 
 
+def _cum_sum(node: Node[Tensor]) -> Kernel[Tensor]:
+    if node.integer("exclusive", 0) or node.integer("reverse", 0):
+        raise Unsupported(f"{node.label}: only plain cumulative sums are implemented")
+    read = integers_at(node, 1)
+    return lambda x, axis: torch.cumsum(x, read(axis)[0], dtype=x.dtype)
+
+
 def _range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     first, last, step = start.item(), limit.item(), delta.item()
     return torch.arange(first, last, step, dtype=start.dtype, device=start.device)
@@ -149,6 +156,7 @@ def _constant_of_shape(node: Node[Tensor]) -> Kernel[Tensor]:
 MOVEMENT: Mapping[str, Prepare[Tensor]] = {
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,
+    "CumSum": _cum_sum,
     "Expand": _expand,
     "Gather": _gather,
     "GatherElements": _gather_elements,

@@ -46,7 +46,9 @@ decoders = ["ort-cpu-noopt"]
 outcome = "identical"
 reason = "integers"
 """
-COMMANDS = ["codecs", "decode", "encode", "export", "platforms", "rd", "report", "run", "train"]
+COMMANDS = [
+    "calibrate", "calibrators", "codecs", "decode", "encode", "export", "lint", "platforms", "rd", "report", "run", "train",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

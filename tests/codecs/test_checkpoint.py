@@ -24,7 +24,7 @@ from harness.cdf import load_tables, save_tables
 from harness.codecs import checkpoint
 from harness.codecs.base import FAMILIES, Family
 from harness.errors import UserError
-from harness.library import Library, check_specification, own_codec
+from harness.library import Library, calibration_path, check_specification, own_codec
 from harness.network import Abs, Gdn, LeakyRelu, Relu
 from harness.specification import MEDIAN_FRACTION_BITS
 
@@ -361,7 +361,7 @@ def test_every_shipped_codec_has_the_digests_it_shipped_with(name: str) -> None:
     made = library.build(name, "w8a8")
     specifications = codec.provenance["specifications"]
     assert isinstance(specifications, dict)
-    assert made.specification == specifications["w8a8"]
+    assert made.specification == specifications["h_s w8a8"]
     # The shipped tables are read, not made.
     gaussian = load_tables(fixtures.root() / "codecs" / "gaussian.npz")
     assert (codec.y_tables.cdf == gaussian["y.cdf"]).all()
@@ -443,10 +443,10 @@ def test_a_damaged_file_of_a_shipped_codec_is_one_line(file: str, damage: str, s
 def test_another_specification_than_shipped_is_found(family: Family) -> None:
     codec = foreign(state_of(family))
     z_hat = np.random.default_rng(1).integers(-9, 9, (1, N, 4, 4)).astype(np.float32)
-    made = build(codec, "w8a8", observe(codec.networks["h_s"], [z_hat]))
+    made = build(codec, "w8a8", {"h_s": observe(codec.networks["h_s"], [z_hat])})
     check_specification(made)  # nothing is claimed about a foreign one
     for digest, right in ((made.specification, True), ("0" * 64, False)):
-        claims = {"specifications": {"w8a8": digest}}
+        claims = {"specifications": {"h_s w8a8": digest}}
         claimed = replace(made, codec=replace(codec, provenance=claims))
         if right:
             check_specification(claimed)
@@ -459,12 +459,16 @@ def test_a_library_checks_what_it_ships(small: Path) -> None:
     codec = checkpoint.load_shipped("mbt2018-mean/q3")
     z_hat = np.random.default_rng(1).integers(-9, 9, (1, N, 4, 4)).astype(np.float32)
     ranges = observe(codec.networks["h_s"], [z_hat])
-    small.with_suffix(".ranges.json").write_text(ranges.to_json())
-    right = build(codec, "w8a8", ranges).specification
+    kept = fixtures.root() / calibration_path(codec.name, "h_s", "min-max")
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(ranges.to_bytes())
+    right = build(codec, "w8a8", {"h_s": ranges}).specification
     record = small.with_suffix(".json")
-    record.write_text(json.dumps({"digest": codec.digest, "specifications": {"w8a8": right}}))
+    record.write_text(json.dumps({"digest": codec.digest, "specifications": {"h_s w8a8": right}}))
     assert Library().build(codec.name, "w8a8").specification == right
-    record.write_text(json.dumps({"digest": codec.digest, "specifications": {"w8a8": "f" * 64}}))
+    record.write_text(
+        json.dumps({"digest": codec.digest, "specifications": {"h_s w8a8": "f" * 64}})
+    )
     with pytest.raises(UserError, match="it shipped with ffffffffffff"):
         Library().build(codec.name, "w8a8")
 

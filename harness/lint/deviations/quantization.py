@@ -1,0 +1,58 @@
+"""Quantization that runtimes round their own way."""
+
+import numpy as np
+
+from harness.lint.deviations.base import Evidence, deviation
+from harness.lint.site import Site, span
+from harness.lint.transfer.convert import may_tie
+from harness.lint.values import Value
+
+
+@deviation(
+    "openvino-quantize",
+    "openvino",
+    title="QuantizeLinear on ties in OpenVINO",
+    why="OpenVINO multiplies by the reciprocal of the scale and rounds halves away from zero; ONNX rounds them to even.",
+    remedy="Add half a step of the finest input before, so that no value can lie halfway.",
+    source="measured: OpenVINO CPU plugin, QuantizeLinear",
+)
+def openvino_quantize(site: Site, _: list[Value]) -> Evidence | None:
+    if site.operator != "QuantizeLinear" or not may_tie(site):
+        return None
+    return Evidence(message=f"values in {span(site.operand(0))} may lie halfway between two steps")
+
+
+@deviation(
+    "onnx-reference-qlinear",
+    "onnx-reference",
+    title="zero point added before rounding in ONNX's ReferenceEvaluator",
+    why="With an odd zero point ties go the other way: 8 of 16 elements differ from onnxruntime.",
+    remedy="Take an even zero point, or do not take the reference evaluator as the golden.",
+    source="measured: onnx 1.23 ReferenceEvaluator, QLinearConv",
+)
+def onnx_reference(site: Site, _: list[Value]) -> Evidence | None:
+    if site.operator not in {"QLinearConv", "QLinearMatMul"}:
+        return None
+    zero = site.operand(7).number()
+    if zero is not None and not (zero.astype(np.int64) % 2).any():
+        return None
+    return Evidence(
+        message=f"the output's zero point lies in {span(site.operand(7))} and may be odd"
+    )
+
+
+@deviation(
+    "unpromised-rounding",
+    "qnn",
+    "coreml",
+    "xnnpack",
+    "litert",
+    title="quantization that NPU and mobile back ends round their own way",
+    why="QNN, CoreML and XNNPACK promise no bit-exact rounding; LiteRT's XNNPACK and built-in kernels differ by up to 2 steps in one process.",
+    remedy="Requantize with integer operators, and check on the device.",
+    source="documented: no bit-exactness promised; measured: LiteRT, XNNPACK against built-in kernels",
+)
+def unpromised(site: Site, _: list[Value]) -> Evidence | None:
+    if site.operator not in {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}:
+        return None
+    return Evidence(message=f"{site.operator} rounds")
