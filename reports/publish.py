@@ -68,7 +68,10 @@ def bd_rate_table(study: dict[str, Any]) -> str:
         + " |"
         for variant in variants
     ]
-    head = [f"| BD-rate against fp32 | {' | '.join(families)} |", "|---" * (1 + len(families)) + "|"]
+    head = [
+        f"| BD-rate against fp32 | {' | '.join(families)} |",
+        "|---" * (1 + len(families)) + "|",
+    ]
     return "\n".join([*head, *rows])
 
 

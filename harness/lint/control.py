@@ -74,7 +74,9 @@ def _same(old: Value, new: Value) -> bool:
         any(a.covers(b) for a in old.grids) for b in new.grids
     )
     zeros = (old.minus_zero, old.open_zero) == (new.minus_zero, new.open_zero)
-    return bounds and grids and zeros and old.shape == new.shape and old.kind is new.kind
+    shapes = old.shape == new.shape and old.kind is new.kind
+    # What was rounded in one round is no longer what the next one would have computed.
+    return bounds and grids and zeros and shapes and not new.doubt
 
 
 def loop(flow: Flow) -> list[Value]:

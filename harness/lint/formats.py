@@ -33,7 +33,7 @@ _SHOWN = 3
 
 def to_text(report: Report, *, every: bool = False) -> str:
     """The verdict, then the findings by rule, worst first, each group with its remedy."""
-    lines = [f"{report.model}: {report.verdict.value}", f"  {_HEADLINES[report.verdict]}"]
+    lines = [f"{report.model}: {report.verdict.value}", f"  {_headline(report)}"]
     lines.append(f"  {report.nodes:,} nodes judged{_dead(report)}; {_counts(report)}")
     for port in report.inputs:
         shape = "?" if port.shape is None else f"[{', '.join(map(str, port.shape))}]"
@@ -45,6 +45,13 @@ def to_text(report: Report, *, every: bool = False) -> str:
         for rule, findings in _groups(report.at_level(level)):
             lines += ["", *_group(level, rule, findings, every=every)]
     return "\n".join(lines) + "\n"
+
+
+def _headline(report: Report) -> str:
+    named = sorted({f.runtime for f in report.at_level(Level.INEXACT)})
+    if named and "" not in named:
+        return f"not exact on a runtime that was named: {'; '.join(named)}"
+    return _HEADLINES[report.verdict]
 
 
 def _dead(report: Report) -> str:

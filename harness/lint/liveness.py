@@ -33,7 +33,7 @@ def live(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> list[Demand]:
             (needs.get(name, Demand.NOTHING) for name in node.output if name),
             default=Demand.NOTHING,
         )
-        if demand is Demand.SHAPE and node.op_type not in _ELEMENTWISE | _FIRST:
+        if demand is Demand.SHAPE and not (_plain(node) and node.op_type in _ELEMENTWISE | _FIRST):
             demand = Demand.VALUE  # who knows what its shape depends on
         demands[number] = demand
         if demand is not Demand.NOTHING:
@@ -42,9 +42,13 @@ def live(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> list[Demand]:
     return demands
 
 
+def _plain(node: NodeProto) -> bool:
+    return node.domain in {"", "ai.onnx"}
+
+
 def _reads(node: NodeProto, demand: Demand) -> Iterable[tuple[str, Demand]]:
     """Names that a node reads, and what it needs of them."""
-    plain = node.domain in {"", "ai.onnx"}
+    plain = _plain(node)
     for position, name in enumerate(node.input):
         if (plain and node.op_type in {"Shape", "Size"}) or (
             plain

@@ -82,7 +82,7 @@ TRANSFERS: dict[str, Transfer] = {}
 
 
 MOVES: set[str] = set()
-"""Operators that move or pick elements and compute nothing."""
+"""Operators that move elements, or pick them by position: what is in the elements is no matter to them."""
 
 
 def operator(*names: str, moves: bool = False) -> Callable[[Transfer], Transfer]:

@@ -25,7 +25,8 @@ from harness.lint.values import Value, top
 MALFORMED = (
     ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, StopIteration, TypeError, ValueError,
 )  # fmt: skip
-Scope = MutableMapping[str, Value]
+# An optional input that a call leaves out is there as None.
+Scope = MutableMapping[str, Value | None]
 Attributes = Mapping[str, AttributeProto]
 GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 assert OPERATORS_LOADED
@@ -124,7 +125,7 @@ class Walk:
         operator = f"{domain}::{proto.op_type}" if domain else proto.op_type
         output = next(filter(None, proto.output), "")
         place = Place(calls=calls, label=label, operator=operator, output=output)
-        inputs = tuple(_lookup(scope, name, place.path) if name else None for name in proto.input)
+        inputs = tuple(_optional(scope, name, place.path) for name in proto.input)
         function = self.functions.get((domain, proto.op_type, proto.overload))
         if function is not None:
             results: Sequence[Value] = self._call(function, inputs, given, place)
@@ -136,6 +137,8 @@ class Walk:
             hint = hints.get(name)
             if value.kind is OTHER and hint is not None:
                 value = declared(hint)  # type: ignore[arg-type]  # noqa: PLW2901
+            if len(proto.output) > 1:
+                value = replace(value)  # noqa: PLW2901 - two tensors are never one object
             scope[name] = value
             if not self._silent:
                 self.values["/".join((*calls, name))] = value
@@ -154,11 +157,8 @@ class Walk:
                 f"functions call each other more than {self.limits.depth} deep: {place.path}"
             )
         inner: Scope = ChainMap({})
-        for name, value in zip(function.input, inputs, strict=False):
-            if value is not None:
-                inner[name] = value
-        for name in function.input[len(inputs) :]:
-            inner.setdefault(name, top(OTHER, None))
+        inner.update(dict.fromkeys(function.input))
+        inner.update(zip(function.input, inputs, strict=False))
         bound = {a.name: a for a in function.attribute_proto} | dict(given)
         hints = {info.name: info for info in function.value_info}
         calls = (*place.calls, place.label)
@@ -275,10 +275,17 @@ class Walk:
         self.assumptions.setdefault(what)
 
 
-def _lookup(scope: Mapping[str, Value], name: str, where: str) -> Value:
-    if name not in scope:
+def _optional(scope: Mapping[str, Value | None], name: str, where: str) -> Value | None:
+    if name and name not in scope:
         raise UserError(f"{where} reads {name!r}, which nothing computes before it")
-    return scope[name]
+    return scope[name] if name else None
+
+
+def _lookup(scope: Mapping[str, Value | None], name: str, where: str) -> Value:
+    value = _optional(scope, name, where)
+    if value is None:
+        raise UserError(f"{where} needs {name!r}, which its caller leaves out")
+    return value
 
 
 def _given(proto: NodeProto, bound: Attributes) -> dict[str, AttributeProto]:

@@ -75,8 +75,8 @@ class _Lowered:
         self.graph = GraphBuilder(name=f"{net.name}_{net.precision}")
         self.forms = {layer.name: carrier.form(layer) for layer in net.convolutions}
         self.observed: list[onnx.ValueInfoProto] = []
-        # Pixels of the current layer's input, as a multiple of those of the network's input.
-        self.area = 1
+        # Pixels of the current layer's input, in those of the network's, and how many blocks they are cut into.
+        self.area, self.tiles = 1, 1
 
     def build(self, labels: dict[str, str]) -> bytes:
         graph, net = self.graph, self.net
@@ -86,7 +86,7 @@ class _Lowered:
             sums = self._sums(layer, rows, row_of, last=last)
             if layer.transposed:
                 row_of = interleave(graph, layer, row_of, together=last)
-                self.area *= layer.stride**2
+                self.area, self.tiles = self.area * layer.stride**2, self.area
             if following is None:
                 results = [self._result(layer, *block) for block in sums]
                 emit_outputs(graph, net, layer, results, row_of)
@@ -132,8 +132,8 @@ class _Lowered:
     def _sums(
         self, layer: IntegerLayer, rows: Parts, row_of: str, *, last: bool
     ) -> list[tuple[Block, str]]:
-        """What the layer is requantized from, block by block: four times the network's input a block, at most."""
-        cut = blocks(self.graph, layer, row_of, tiles=max(1, self.area // 4), together=last)
+        """What the layer is requantized from, block by block."""
+        cut = blocks(self.graph, layer, row_of, tiles=self.tiles, together=last)
         form = self.forms[layer.name]
         return [
             (block, accumulate(self.graph, self.carrier, layer, form, block, rows)) for block in cut

@@ -12,27 +12,28 @@ from harness import specimens
 from harness.codecs import checkpoint
 from harness.errors import UserError
 from harness.library import Library
-from harness.lint.analyse import lint
+from harness.lint.analyse import Options, lint
 from harness.lint.findings import Level, Report, Verdict
 from harness.lowerings.base import LOWERINGS, Source
 
-CONTROLS = {"fp32": "float-reduction", "w8a8-qdq": "float-rescale"}
+if not checkpoint.shipped():
+    pytest.skip("no codec ships yet: make fixtures", allow_module_level=True)
+# One codec of each end of the list: two families.
+FIRST, LAST = checkpoint.shipped()[0], checkpoint.shipped()[-1]
+INTEGER = [item.name for item in LOWERINGS if item.realises == "integer"]
+CONTROLS = {
+    "fp32": "float-reduction",
+    "w8a8-qdq": "float-rescale",
+    "w8a8-qoperator": "float-rescale",
+}
 PRECISIONS = ["w4a8", "w8a8", "w12a12", "w16a16"]
+# Every precision of one family, the usual ones of the other (whose rectifier is leaky).
+CASES = [*((FIRST, precision) for precision in PRECISIONS), (LAST, "w8a8"), (LAST, "w16a16")]
 
 
 @cache
 def library() -> Library:
     return Library()
-
-
-def shipped() -> list[str]:
-    return checkpoint.shipped()[:1] + checkpoint.shipped()[-1:] or pytest.skip(
-        "no codec ships yet: make fixtures"
-    )
-
-
-def integer_lowerings() -> list[str]:
-    return [item.name for item in LOWERINGS if getattr(item, "realises", "integer") == "integer" and item.name not in {"float32", "qdq", "qoperator"}]  # fmt: skip
 
 
 @cache
@@ -41,9 +42,8 @@ def report(codec: str, precision: str, lowering: str | None, network: str) -> Re
     return lint(artifact.onnx_model, name=network)
 
 
-@pytest.mark.parametrize("lowering", integer_lowerings())
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("codec", shipped())
+@pytest.mark.parametrize("lowering", INTEGER)
+@pytest.mark.parametrize(("codec", "precision"), CASES)
 def test_integer_lowerings_are_exact(codec: str, precision: str, lowering: str) -> None:
     try:
         found = report(codec, precision, lowering, "h_s")
@@ -54,9 +54,24 @@ def test_integer_lowerings_are_exact(codec: str, precision: str, lowering: str) 
     assert found.nodes > 100
 
 
+def test_which_lowerings_saturate_without_vnni_and_which_cuda_runs() -> None:
+    """What the lowerings say of themselves, found in their graphs."""
+    codec = FIRST
+    saturating, native = set(), set()
+    for lowering in INTEGER:
+        artifact = library().build(codec, "w8a8", lowering).artifacts["h_s"]
+        found = lint(artifact.onnx_model, options=Options(providers=("cuda",)))
+        named = {finding.rule for finding in found.findings}
+        saturating |= {lowering} if "pair-saturation" in named else set()
+        native |= {lowering} if "provider-fallback" not in named else set()
+    assert saturating <= {"mmi-u8s8"}
+    assert "mmi-u8u8" not in native
+    assert {"mmi-s8s8"} & set(INTEGER) <= native
+
+
 @pytest.mark.parametrize("network", ["g_a", "h_a", "h_s", "g_s"])
 @pytest.mark.parametrize("precision", CONTROLS)
-@pytest.mark.parametrize("codec", shipped())
+@pytest.mark.parametrize("codec", [FIRST, LAST])
 def test_controls_are_not(codec: str, precision: str, network: str) -> None:
     found = report(codec, precision, None, network)
     assert found.verdict is Verdict.ORDER_DEPENDENT
@@ -64,7 +79,7 @@ def test_controls_are_not(codec: str, precision: str, network: str) -> None:
     assert wanted in {f.rule for f in found.at_level(Level.INEXACT)}
 
 
-@pytest.mark.parametrize("lowering", integer_lowerings())
+@pytest.mark.parametrize("lowering", INTEGER)
 def test_the_crafted_net_is_exact_in_every_integer_lowering(lowering: str) -> None:
     """It saturates, ties and rounds twice wherever a back end can."""
     network = specimens.tiny_codec().networks["h_s"]

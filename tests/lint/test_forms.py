@@ -481,6 +481,53 @@ def test_loops_are_run_until_they_settle() -> None:
     assert at(grows, "inexact") == {"integer-overflow"}
 
 
+def test_what_is_rounded_in_a_loop_is_not_exact_in_the_next_round() -> None:
+    text = """g (float[n] x) => (float[n] y, int32[n] z) {
+      y, z = Loop (trips, more, x, start) <body = b (int64 i, bool c, float[n] v, int32[n] k) => (bool d, float[n] u, int32[n] m) {
+        d = Identity (c)
+        m = Cast <to = 6> (v)
+        s = Mul (v, third)
+        t = Max (s, low)
+        u = Min (t, high)
+      }>
+    }"""
+    constants = {
+        "trips": np.array(5),
+        "more": np.array(True),
+        "start": np.array(0, I32),
+        "third": np.array(1 / 3, F32),
+    }
+    constants |= {"low": np.array(0, F32), "high": np.array(100, F32)}
+    assert "float-rounding" in at(judged(text, ranges={"x": (0, 100, 1)}, **constants), "inexact")
+
+
+def test_the_order_of_rounded_values_is_not_trusted() -> None:
+    """Two numbers beyond 2^24 may be rounded to one: who is the largest is then up to the rounding."""
+    text = """g (int32[n, 4] x) => (int64[n, 1] y) {
+      f = Cast <to = 1> (x)
+      y = ArgMax <axis = 1> (f)
+    }"""
+    assert at(judged(text), "inexact") == {"float-rounding"}
+    assert at(judged(text, ranges={"x": (0, 2**24)}), "inexact") == set()
+
+
+def test_outputs_of_one_node_are_not_one_tensor() -> None:
+    text = """g (int32[n, 2] x) => (int32[n, 1] y) {
+      a, b = Split <axis = 1> (x)
+      h = Div (a, d)
+      t = Mul (h, d)
+      y = Sub (b, t)
+    }"""
+    assert bounds(judged(text, ranges={"x": (0, 65535)}, d=np.array(256, I32)), "y") != (0, 255)
+
+
+def test_a_call_may_leave_optional_inputs_out() -> None:
+    text = """g (int32[n] x) => (int32[n] y) { y = crosscheck.Limit (x) }
+    <domain: "crosscheck", opset_import: ["" : 19]>
+    Limit (a, low, high) => (b) { b = Clip (a, low, high) }"""
+    assert rules(judged(text)) == set()
+
+
 def test_attributes_of_a_call_reach_the_body() -> None:
     text = """g (int32[n] x) => (uint8[n] y) { y = crosscheck.Narrow <to = 2> (x) }
     <domain: "crosscheck", opset_import: ["" : 19]>

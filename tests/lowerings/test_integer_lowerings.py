@@ -16,7 +16,7 @@ from harness.library import Library, pictures
 from harness.lowerings.base import LOWERINGS, Artifact, Source, integer_lowerings
 from harness.lowerings.functions import FUNCTIONS
 from harness.platforms.base import PLATFORMS
-from harness.specification import IntegerLayer
+from harness.specification import IntegerLayer, Requantization
 from tests.lowerings import nets
 
 LOWERED = [lowering.name for lowering in integer_lowerings()]
@@ -268,6 +268,35 @@ def test_a_network_may_end_in_a_transposed_convolution() -> None:
     x = specimens.crafted_symbols()[:, :, :3, :2]
     got = nets.run(nets.session(nets.lower("mmi-u8u8", NETWORK, net)), x)
     nets.assert_equal(reference.run(net, x), got, "transposed")
+
+
+@pytest.mark.parametrize("lowering", ["mmi-u8u8", "mmi-u8s8"])
+def test_a_network_may_enlarge_by_three(lowering: str) -> None:
+    rng = np.random.default_rng(4)
+
+    def layer(name: str, out: int, **geometry: int) -> IntegerLayer:
+        k = 3 if geometry["stride"] == 1 else 5
+        weight = rng.integers(-127, 128, (out, 3, k, k)).astype(np.int32)
+        like = np.ones(out, np.int64)
+        rule = Requantization(
+            bias=0 * like, multiplier=3 * like, shift=11 * like, low=0 * like, high=255 * like
+        )
+        low, high = (-128, 127) if name == "h_s.0" else (0, 255)
+        bounds = np.abs(weight).reshape(out, -1).sum(axis=1).astype(np.int64) * 255
+        return replace(
+            LAYER, name=name, weight=weight, input_low=low, input_high=high, requantize=rule, bounds=bounds,
+            padding=k // 2, **geometry,
+        )  # fmt: skip
+
+    up = {"transposed": True, "stride": 3, "output_padding": 2}
+    same = {"transposed": False, "stride": 1, "output_padding": 0}
+    layers = (layer("h_s.0", 3, **up), layer("h_s.2", 3, **up), layer("h_s.4", 4, **same))
+    entry = Requantization(**{key: array[:3] for key, array in vars(CRAFTED.entry).items()})
+    net = replace(CRAFTED, layers=layers, entry=entry)
+    ready = nets.session(nets.lower(lowering, NETWORK, net, taps=True))
+    for size in [(1, 1), (1, 2), (3, 2)]:
+        x = rng.integers(-128, 128, (1, 3, *size), dtype=np.int32)
+        nets.assert_equal(reference.run(net, x), nets.run(ready, x), str(size))
 
 
 def test_lowerings_are_ranked() -> None:

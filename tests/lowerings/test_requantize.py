@@ -123,6 +123,88 @@ def test_it_is_the_exact_fraction(kind: str, platform: str) -> None:
     assert len(np.unique(want)) > 200
 
 
+@pytest.mark.parametrize("near", [0.5, 0.99, 1.0, 1.01, 2.0])
+@pytest.mark.parametrize("largest", ["clamp", "bias", "both"])
+@pytest.mark.parametrize("to_uint8", [False, True], ids=["int32", "uint8"])
+def test_float32_is_taken_only_where_it_is_exact(to_uint8: bool, largest: str, near: float) -> None:
+    """Clamps or biases next to what 24 bits hold: whichever function is taken, the result is the fraction."""
+    rng = np.random.default_rng(3)
+    taken = set()
+    for shift in (15, 16) if to_uint8 else (1, 4, 7, 8):
+        like = np.ones(16, np.int64)
+        multiplier = rng.choice([1, 2, 3, 64, 97, 255], 16)
+        edge = 127 if to_uint8 else int(near * 2**23) >> shift
+        high = (min(edge, 255) if largest == "bias" else edge) * like
+        bias = rng.integers(-9, 10, 16)
+        if largest != "clamp":
+            bias = (rng.choice([-1, 1], 16) * int(near * 2**23)) // multiplier
+        low = -high - 1
+        if largest == "both" and not to_uint8:
+            low, high = 0 * like, 2 * high
+        rule = Requantization(
+            bias=bias, multiplier=multiplier, shift=shift * like, low=low, high=high
+        )
+        if to_uint8 and largest == "clamp":
+            rule = replace(rule, shift=(shift + round(np.log2(near))) * like)
+        bounds = (PRODUCT_LIMIT - 1) // multiplier
+        x = edges(rule, bounds, rng)
+        base = int(rule.low[0])
+
+        def make(
+            graph: GraphBuilder,
+            rule: Requantization = rule,
+            bounds: np.ndarray = bounds,
+            base: int = base,
+        ) -> str:
+            direct = None
+            if to_uint8:
+                direct = activate_u8(graph, "n", "n", "x", rule, None, bounds, base)
+            return direct or requantize(graph, "n", "n", "x", rule, bounds, floats=True)
+
+        graph = GraphBuilder(name="")
+        make(graph)
+        function = next(node.op_type for node in graph.nodes if node.domain)
+        taken.add(function)
+        narrow = function == "RequantizeU8"
+        got = run(model(make, TensorProto.UINT8 if narrow else INT32), x).astype(np.int64)
+        want = np.array([[exact(v, rule, c) for c, v in enumerate(row)] for row in x.tolist()])
+        assert (got + (base if narrow else 0)).tolist() == want.tolist(), function
+    if near == 0.5:
+        assert taken & {"RequantizeU8", "RequantizeF32"}
+    if near == 2.0:
+        assert taken & {"Requantize", "RequantizeF32"}
+
+
+def test_uint8_starts_at_its_base_only_where_the_clamp_does() -> None:
+    """A clamp at 3 is no clamp at 0, unless nothing reaches either."""
+    like = np.ones(4, np.int64)
+    rule = Requantization(
+        bias=100 * like, multiplier=like, shift=2 * like, low=3 * like, high=200 * like
+    )
+    assert activate_u8(GraphBuilder(name=""), "n", "n", "x", rule, None, 2**18 * like, 0) is None
+    assert activate_u8(GraphBuilder(name=""), "n", "n", "x", rule, None, 2**18 * like, 3)
+    near = replace(rule, low=-3 * like)
+    assert activate_u8(GraphBuilder(name=""), "n", "n", "x", near, None, 9 * like, -1) is None
+    assert activate_u8(GraphBuilder(name=""), "n", "n", "x", near, None, 9 * like, -100)
+
+
+def test_the_clamp_before_a_leaky_rectifier_stays_where_it_matters() -> None:
+    """At -200 the slope has only reached -2: without that clamp it would go on to -128."""
+    like = np.ones(4, np.int64)
+    rule = Requantization(
+        bias=0 * like, multiplier=like, shift=2 * like, low=-200 * like, high=127 * like
+    )
+    leaky, bounds = (
+        replace(slope(127, -128), **{k: v[:4] for k, v in vars(slope(127, -128)).items()}),
+        2**20 * like,
+    )
+    assert activate_u8(GraphBuilder(name=""), "n", "n", "x", rule, leaky, bounds, -128) is None
+    deep = replace(rule, low=-12900 * like)
+    assert activate_u8(GraphBuilder(name=""), "n", "n", "x", deep, leaky, bounds, -128)
+    # Nor does it matter where nothing reaches it.
+    assert activate_u8(GraphBuilder(name=""), "n", "n", "x", rule, leaky, 700 * like, -128)
+
+
 EVERY_INT8 = np.arange(-128, 128, dtype=np.int32)
 # Multiplier, shift and bias: ties, signs, clamps.
 SMALL_RULES = [

@@ -224,7 +224,8 @@ def _reachable(data: Value, indices: Value, axis: int) -> Value:
     return rearranged(data, None, lambda a: a[index], None)
 
 
-@operator("GatherElements", "GatherND", "Compress", "Unique", "MaxUnpool", moves=True)
+@operator("GatherElements", "GatherND", "Compress", "MaxUnpool", moves=True)
+@operator("Unique")
 def gather_elements(site: Site) -> list[Value]:
     data, indices = site.operand(0), site.optional(1)
     axis = site.node.integer("axis", 0)
@@ -281,7 +282,7 @@ def _distinct(site: Site, indices: Value) -> bool:
     return not bool((np.diff(ordered, axis=axis) == 0).any())
 
 
-@operator("ArgMax", "ArgMin", moves=True)
+@operator("ArgMax", "ArgMin")
 def arg_extreme(site: Site) -> list[Value]:
     x, axis = site.operand(0), site.node.integer("axis", 0)
     length = x.shape[axis] if x.shape else None
@@ -290,7 +291,7 @@ def arg_extreme(site: Site) -> list[Value]:
     return [Value(kind=INT64, shape=shape, range=Interval.of(0.0, top_index), grids=g.INTEGERS)]
 
 
-@operator("TopK", moves=True)
+@operator("TopK")
 def top_k(site: Site) -> list[Value]:
     x, axis = site.operand(0), site.node.integer("axis", -1)
     shape = _with_length(x.shape, axis, None) if x.shape else None

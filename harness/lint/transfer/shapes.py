@@ -60,7 +60,7 @@ def size(site: Site) -> list[Value]:
     ]
 
 
-@operator("NonZero", moves=True)
+@operator("NonZero")
 def non_zero(site: Site) -> list[Value]:
     rank = site.operand(0).rank
     positions = Interval.of(0.0, MOST_ELEMENTS)
