@@ -12,6 +12,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from harness.errors import UserError
 from harness.lowerings.base import LOWERINGS, QDQ, Artifact, Source
 from harness.lowerings.float32 import build
+from harness.network import Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +42,7 @@ class QdqLowering:
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()
-        quantized = quantizer.model.model
-        onnx.checker.check_model(quantized, full_check=True)
-        onnx_model = quantized.SerializeToString(deterministic=True)
-        return Artifact(
-            network=network.name,
-            lowering=self.name,
-            onnx_model=onnx_model,
-            input=network.input,
-            outputs=network.outputs,
-            integer=False,
-            specification=hashlib.sha256(onnx_model).hexdigest(),
-        )
+        return checked_artifact(self.name, network, quantizer.model.model)
 
 
 def tensor_ranges(lowering: str, source: Source) -> TensorsData:
@@ -67,6 +57,21 @@ def tensor_ranges(lowering: str, source: Source) -> TensorsData:
     }
     spans |= dict.fromkeys(network.outputs, spans[network.layers[-1].name])
     return TensorsData(CalibrationMethod.MinMax, spans)
+
+
+def checked_artifact(lowering: str, network: Network, quantized: onnx.ModelProto) -> Artifact:
+    """The artifact of a control: the quantized file itself is what both ends must share."""
+    onnx.checker.check_model(quantized, full_check=True)
+    onnx_model = quantized.SerializeToString(deterministic=True)
+    return Artifact(
+        network=network.name,
+        lowering=lowering,
+        onnx_model=onnx_model,
+        input=network.input,
+        outputs=network.outputs,
+        integer=False,
+        specification=hashlib.sha256(onnx_model).hexdigest(),
+    )
 
 
 LOWERINGS.register(QdqLowering())

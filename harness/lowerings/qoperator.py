@@ -1,6 +1,5 @@
 """qoperator: onnxruntime's quantizer on the float graph in QOperator format. A control: integers, but rescaled in float."""
 
-import hashlib
 from dataclasses import dataclass
 
 import onnx
@@ -9,7 +8,7 @@ from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 
 from harness.lowerings.base import LOWERINGS, QOPERATOR, Artifact, Source
 from harness.lowerings.float32 import build
-from harness.lowerings.qdq import tensor_ranges
+from harness.lowerings.qdq import checked_artifact, tensor_ranges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +38,7 @@ class QOperatorLowering:
             extra_options={},
         )
         quantizer.quantize_model()
-        quantized = quantizer.model.model
-        onnx.checker.check_model(quantized, full_check=True)
-        onnx_model = quantized.SerializeToString(deterministic=True)
-        return Artifact(
-            network=network.name,
-            lowering=self.name,
-            onnx_model=onnx_model,
-            input=network.input,
-            outputs=network.outputs,
-            integer=False,
-            specification=hashlib.sha256(onnx_model).hexdigest(),
-        )
+        return checked_artifact(self.name, network, quantizer.model.model)
 
 
 LOWERINGS.register(QOperatorLowering())

@@ -138,7 +138,7 @@ def test_float32_is_taken_only_where_it_is_exact(to_uint8: bool, largest: str, n
         bias = rng.integers(-9, 10, 16)
         if largest != "clamp":
             bias = (rng.choice([-1, 1], 16) * int(near * 2**23)) // multiplier
-        low = -high - 1
+        low = -high
         if largest == "both" and not to_uint8:
             low, high = 0 * like, 2 * high
         rule = Requantization(
