@@ -20,7 +20,7 @@ from harness.case import rng
 from harness.cdf import scale_thresholds
 from harness.endpoints import Run
 from harness.errors import HarnessError, PlatformUnavailable, Unsupported, UserError
-from harness.lowerings.base import LOWERINGS, IntegerLowering, Source
+from harness.lowerings.base import LOWERINGS, Source, integer_lowerings
 from harness.network import F32, Convolution, LeakyRelu, Network, Relu
 from harness.precision import Precision
 from harness.quantize import quantize_h_s
@@ -75,8 +75,7 @@ def choose(made: Build, run: Run) -> Choice:
             f"--lowering auto chooses among integer lowerings; {made.precision} has none"
         )
     tried: dict[str, str] = {}
-    candidates = [each for each in LOWERINGS if isinstance(each, IntegerLowering)]
-    for lowering in sorted(candidates, key=lambda each: each.rank):
+    for lowering in integer_lowerings():
         tried[lowering.name] = _problem(lowering.name, made, run) or PASSES
         if tried[lowering.name] == PASSES:
             return Choice(lowering=lowering.name, tried=tried)

@@ -69,14 +69,6 @@ class Build:
             found |= tensor_widths(net)
         return found
 
-    def lowered(self, lowering: str) -> Artifact:
-        """h_s in another lowering of the same function."""
-        return LOWERINGS[lowering].lower(self.sources["h_s"])
-
-    def tapped(self) -> Artifact:
-        """h_s with every layer's output exposed."""
-        return LOWERINGS[self.lowering].lower(self.sources["h_s"], taps=True)
-
 
 def split_profile(profile: str) -> tuple[str, str]:
     """Precision and scope of a bitstream's arithmetic profile."""

@@ -18,7 +18,6 @@ from harness.codecs.base import DOWNSAMPLING
 from harness.errors import StreamError
 from harness.images import pad_to_multiple, to_pixels, to_tensor, unpad
 from harness.lowerings.base import Artifact
-from harness.specification import MEDIAN_FRACTION_BITS
 from harness.trace import TensorRecord, Trace
 
 I32 = NDArray[np.int32]
@@ -54,8 +53,7 @@ def encode(made: Build, pixels: U8, run: Run) -> Encoded:
         "y"
     ]
     z = run("h_a", made.artifacts["h_a"], {"y": y})["z"]
-    medians = _medians(made)
-    z_symbols = _symbols(np.asarray(z, np.float32) - medians)
+    z_symbols = _symbols(np.asarray(z, np.float32) - codec.median_values)
     parameters = _entropy_parameters(made, z_symbols, run)
     means = _float_means(made, parameters)
     y_symbols = _symbols(np.asarray(y, np.float32) - means)
@@ -176,12 +174,6 @@ def _channel_indexes(shape: tuple[int, ...]) -> I32:
     return np.ascontiguousarray(np.broadcast_to(channels, shape))
 
 
-def _medians(made: Build) -> F32:
-    """Exact in float32: 24 bits hold any median that 8 fraction bits describe."""
-    fixed = made.codec.medians.astype(np.float64)[None, :, None, None]
-    return np.ldexp(fixed, -MEDIAN_FRACTION_BITS).astype(np.float32)
-
-
 def _symbols(residual: F32) -> I32:
     """Nearest integers, ties to even; NaN (a broken encoder) becomes 0."""
     rounded = np.rint(np.nan_to_num(residual, nan=0.0, posinf=SYMBOL_LIMIT, neginf=-SYMBOL_LIMIT))
@@ -200,7 +192,9 @@ def _entropy_parameters(made: Build, z_symbols: I32, run: Run) -> Arrays:
                 f"h_s gave CDF indexes from {lowest} to {highest}; the tables have {len(made.codec.y_tables.cdf)} rows"
             )
         return outputs
-    floats = dict(run("h_s", artifact, {"z_hat": z_symbols.astype(np.float32) + _medians(made)}))
+    floats = dict(
+        run("h_s", artifact, {"z_hat": z_symbols.astype(np.float32) + made.codec.median_values})
+    )
     scales = np.asarray(floats["scales_hat"], np.float32)
     floats["indexes"] = indexes_from_scales(scales, made.codec.scale_thresholds)
     return floats

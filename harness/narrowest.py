@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from harness.errors import HarnessError, UserError
+from harness.precision import NARROWEST, WIDEST
 from harness.rd import BdRate, Search, Trial, Variant
 
-WIDEST, NARROWEST = 16, 2
 # Name of a search -> its precision at B bits.
 PATTERNS: Mapping[str, Callable[[int], str]] = {
     "wBaB": lambda bits: f"w{bits}a{bits}",

@@ -10,7 +10,7 @@ from harness.errors import UserError
 
 _PRECISION = re.compile(r"w([1-9][0-9]?)a([1-9][0-9]?)(?:-o([1-9][0-9]?))?", re.ASCII)
 _STEM = re.compile(r"[A-Za-z0-9._-]+")
-WIDEST = 16
+WIDEST, NARROWEST = 16, 2
 MAX_TABLE_BYTES = 1 << 20
 # Precisions without an integer specification.
 CONTROLS = frozenset({"fp32", "w8a8-qdq", "w8a8-qoperator"})
@@ -39,7 +39,7 @@ class Precision:
         """
         match = _PRECISION.fullmatch(name)
         bits = [int(group or WIDEST) for group in match.groups()] if match else []
-        if not bits or not all(2 <= b <= WIDEST for b in bits):  # noqa: PLR2004 - the range of the specification
+        if not bits or not all(NARROWEST <= b <= WIDEST for b in bits):
             raise UserError(
                 f"no precision {name!r}: integer precisions are w2a2 to w16a16, such as w8a8, or a .json table of bits"
             )
@@ -96,7 +96,7 @@ def read_precision(text: str) -> Precision:
 def _bits(path: Path, table: Mapping[str, object]) -> dict[str, int]:
     found = {}
     for name, bits in table.items():
-        if type(bits) is not int or not 2 <= bits <= WIDEST:  # noqa: PLR2004
+        if type(bits) is not int or not NARROWEST <= bits <= WIDEST:
             raise UserError(f"table of bits {path}: {name} has {bits!r} bits; 2 to 16 are possible")
         found[name] = bits
     return found

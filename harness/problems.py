@@ -16,7 +16,7 @@ from harness.errors import UserError
 from harness.network import F32
 from harness.precision import Precision
 from harness.quantize import quantize_g_s, quantize_h_s
-from harness.specification import I32, MEDIAN_FRACTION_BITS, IntegerNet
+from harness.specification import I32, IntegerNet
 
 # Pictures are large before g_s ends: it is calibrated on the middle of each, this many latents wide and high.
 CROP = 16
@@ -35,18 +35,13 @@ def latents(codec: Codec, pixels: NDArray[np.uint8]) -> Latents:
     x = images.to_tensor(images.pad_to_multiple(pixels, DOWNSAMPLING))
     y = list(forward(codec.networks["g_a"], x).values())[-1]
     z = list(forward(codec.networks["h_a"], y).values())[-1]
-    symbols = np.rint(z - _medians(codec))
+    symbols = np.rint(z - codec.median_values)
     return Latents(y=np.asarray(y, np.float32), z_symbols=symbols.astype(np.int32))
-
-
-def _medians(codec: Codec) -> F32:
-    medians = codec.medians.astype(np.float32)[None, :, None, None]
-    return np.asarray(medians / 2**MEDIAN_FRACTION_BITS, np.float32)
 
 
 def z_hat(codec: Codec, found: Latents) -> F32:
     """The hyper-latent as its decoder sees it, float32 [1, N, H, W]."""
-    return np.asarray(found.z_symbols + _medians(codec), np.float32)
+    return np.asarray(found.z_symbols + codec.median_values, np.float32)
 
 
 def problem(

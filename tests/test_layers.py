@@ -82,7 +82,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rd": {"bd_rate", "errors", "images", "ms_ssim"},
     "jpeg": {"errors", "images", "rd"},
     "rd_study": {"bd_rate", "errors", "jpeg", "ms_ssim", "rd"},
-    "narrowest": {"errors", "rd"},
+    "narrowest": {"errors", "precision", "rd"},
     "report": {
         "bd_rate", "case", "compare", "errors", "files", "jpeg", "rd", "rd_study", "results", "verdict",
     },

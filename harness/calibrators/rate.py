@@ -24,7 +24,8 @@ from harness.calibration import F64, Calibration, ChannelRange
 from harness.calibrators.base import CALIBRATORS, Problem, flat
 from harness.calibrators.reconstruct import Regression, refit
 from harness.integer_layer import NARROW_BITS, Folded, Grid, Target
-from harness.network import F32, Gdn
+from harness.network import F32
+from harness.roles import Kind, roles
 
 # Shares of the largest value that a range is tried at.
 SHARES = tuple(np.linspace(1.0, 0.3, 29))
@@ -62,14 +63,11 @@ class RateCalibrator:
 
 def _narrow_tensors(problem: Problem) -> dict[str, int]:
     """Tensors that are held to at most 8 bits, and their bits: the input, and what each hidden block hands on."""
-    blocks = list(problem.network.blocks())
-    bits = {problem.network.input: problem.precision.of_activation(f"{problem.network.input[0]}_q")}
-    for convolution, pointwise in blocks[:-1]:
-        last = (pointwise or (convolution,))[-1]
-        # A table of bits knows what a rectifier hands on by its convolution's name, a GDN by its own.
-        known_as = last.name if isinstance(last, Gdn) else convolution.name
-        bits[last.name] = problem.precision.of_activation(known_as)
-    return {name: each for name, each in bits.items() if each <= NARROW_BITS}
+    return {
+        role.name: role.bits
+        for role in roles(problem.network, problem.precision)
+        if role.kind in {Kind.INPUT, Kind.HIDDEN} and role.bits <= NARROW_BITS
+    }
 
 
 def _ranges(problem: Problem, floats: Sequence[Activations]) -> Calibration:

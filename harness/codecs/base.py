@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cdf import CdfTables
-from harness.network import Network
+from harness.network import F32, Network
 from harness.registry import Registry
+from harness.specification import MEDIAN_FRACTION_BITS
 
 if TYPE_CHECKING:
     from harness.compressai_import import CompressionModel
@@ -45,6 +46,12 @@ class Codec:
     @property
     def has_means(self) -> bool:
         return "means_hat" in self.networks["h_s"].outputs
+
+    @cached_property
+    def median_values(self) -> F32:
+        """The medians as float32 [1, N, 1, 1]: exactly, 24 bits hold any that 8 fraction bits describe."""
+        fixed = self.medians.astype(np.float64)[None, :, None, None]
+        return np.ldexp(fixed, -MEDIAN_FRACTION_BITS).astype(np.float32)
 
     @cached_property
     def tables_digest(self) -> str:
