@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.platforms.hosts import LOCAL, Host
 from harness.registry import Registry
 
 Array = NDArray[np.generic]
@@ -49,6 +50,11 @@ class Platform(Protocol):
         ...
 
     @property
+    def host(self) -> Host:
+        """Where the child process lives: this Python, another one, an emulated processor."""
+        ...
+
+    @property
     def networks(self) -> frozenset[str]:
         """The networks this platform runs; it borrows the others from `borrows_from`."""
         ...
@@ -67,6 +73,7 @@ class PlatformSpec:
 
     name: str
     variables: Mapping[str, str] = field(default_factory=dict)
+    host: Host = LOCAL
     networks: frozenset[str] = NETWORKS
     borrows_from: str = "ort-cpu"
 

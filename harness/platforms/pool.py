@@ -2,13 +2,11 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
@@ -22,6 +20,7 @@ from harness.errors import (
 )
 from harness.platforms import wire
 from harness.platforms.base import PLATFORMS, Platform
+from harness.platforms.hosts import package_path
 from harness.trace import TensorRecord, Trace
 
 TIMEOUT_SECONDS = 300.0
@@ -90,17 +89,18 @@ class Child:
             return
         self.close()
         began = time.perf_counter()
-        environment = {**os.environ, **SINGLE_THREAD, **self._platform.variables}
-        # Run from a checkout, the package may not be installed: the child must find the same one.
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [
-                str(Path(__file__).resolve().parents[2]),
-                *filter(None, [os.environ.get("PYTHONPATH")]),
-            ]
-        )
+        host = self._platform.host
+        try:
+            command = host.command(self._platform.name)
+        except PlatformUnavailable as error:
+            self._unavailable = error
+            raise
+        variables = {**host.variables, **self._platform.variables}
+        environment = {**os.environ, **SINGLE_THREAD, **variables}
+        environment["PYTHONPATH"] = package_path(host)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.platforms.worker", self._platform.name],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -116,8 +116,12 @@ class Child:
         described = reply.get("environment")
         if not isinstance(described, dict):
             raise self._babbled("it did not say what runs there")
-        variables = {f"variable {k}": v for k, v in self._platform.variables.items()}
-        self._environment = {"platform": self._platform.name, **described, **variables}
+        self._environment = {
+            "platform": self._platform.name,
+            **described,
+            **host.environment,
+            **{f"variable {k}": v for k, v in variables.items()},
+        }
         self.seconds += time.perf_counter() - began
 
     def _ask(
