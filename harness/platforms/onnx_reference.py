@@ -8,10 +8,10 @@ import numpy as np
 
 from harness.errors import PlatformUnavailable
 from harness.platforms.base import PLATFORMS, Array, Engine, Feeds, PlatformSpec, Session
+from harness.platforms.evaluator_operators import replacements
 
 if TYPE_CHECKING:
     from onnx.reference import ReferenceEvaluator
-    from onnx.reference.op_run import OpRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ class OnnxReferenceEngine:
             "runtime": f"onnx {onnx.__version__} ReferenceEvaluator",
             "provider": "numpy",
             "numpy": np.__version__,
-            "replaced_operators": "GatherElements",
-            "integer_kernel": "numpy int32 matmul",
+            "replaced_operators": " ".join(operator.__name__ for operator in replacements()),
+            "integer_kernel": "numpy int32 einsum",
             "float_kernel": "onnx.reference",
         }
 
@@ -42,20 +42,7 @@ class OnnxReferenceEngine:
         from onnx.reference import ReferenceEvaluator
 
         model = onnx.load_model_from_string(onnx_model)
-        return OnnxReferenceSession(ReferenceEvaluator(model, new_ops=[_gather_elements()]))
-
-
-def _gather_elements() -> "type[OpRun]":
-    """GatherElements as the specification has it: the evaluator's own (numpy.choose) refuses tables over 32 entries."""
-    from onnx.reference.op_run import OpRun
-
-    class GatherElements(OpRun):
-        op_domain = ""
-
-        def _run(self, data: Array, indices: Array, axis: int = 0) -> tuple[Array]:
-            return (np.take_along_axis(data, indices.astype(np.int64), axis),)
-
-    return GatherElements
+        return OnnxReferenceSession(ReferenceEvaluator(model, new_ops=replacements()))
 
 
 class OnnxReferenceSession:
