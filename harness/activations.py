@@ -98,7 +98,8 @@ def latent_entry(
 
 def _useful(high: int, seen: F64) -> int:
     """`high`, or about four times what calibration saw: bits beyond that would only widen accumulators."""
-    return min(high, 2 ** (_whole_log2(4 * float(seen.max())) + 1) - 1)
+    useful: int = 2 ** (_whole_log2(4 * float(seen.max())) + 1) - 1
+    return min(high, useful)
 
 
 def hidden(r: ChannelRange, bits: int, slope: float) -> Activation:

@@ -35,8 +35,8 @@ class Form:
     """What a layer is requantized from: v = sum of `terms` + floor((`low` + lift) / divisor), per output channel.
 
     Where the divisor is above 1, `low` + `lift` is never negative, so that a truncating division is a floor; there is
-    no `low` where int32 holds the accumulator whole. `requantize(v)` is then what the specification requantizes the accumulator to; `bounds` int64
-    [out]: largest |v + bias|. Parts are of `bits`, or whole if that is 0.
+    no `low` where int32 holds the accumulator whole. `requantize(v)` is then what the specification requantizes the
+    accumulator to; `bounds` int64 [out]: largest |v + bias|. Parts are of `bits`, or whole if that is 0.
     """
 
     bits: int
