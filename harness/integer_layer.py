@@ -247,9 +247,15 @@ def _land(folded: Folded, target: Target, step: F64, *, high_products: bool) -> 
 
 
 def round_weights(folded: Folded, found: Grid) -> I64:
-    """Nearest integers, ties up, within the levels."""
+    """Nearest integers, ties up, within the levels; of those split into bytes, none has a low byte of -128.
+
+    Processors that add two products of bytes in 16 bits wrap at (-128)^2 twice, and nowhere else.
+    """
     scaled = np.floor(folded.weight / found.step[:, None, None, None] + 0.5)
     rounded: I64 = np.clip(scaled, -folded.levels, folded.levels).astype(np.int64)
+    if folded.widest > MIDDLE_BITS and folded.weight_bits > NARROW_BITS:
+        _, low = split(rounded)
+        rounded += low == -(2 ** (WIDE_LIMB - 1))
     return rounded
 
 

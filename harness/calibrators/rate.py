@@ -31,7 +31,7 @@ from harness.specification import IntegerGdn, IntegerLayer
 # Shares of the largest value that a range is tried at.
 SHARES = tuple(np.linspace(1.0, 0.3, 29))
 # Then of all ranges of a tensor together; the search follows the first that helps.
-FACTORS = (0.85, 1.2, 0.7)
+FACTORS = (0.85, 1.2)
 MOST_VALUES = 1 << 15
 Tensor = torch.Tensor
 Activations = Mapping[str, F32]
