@@ -32,8 +32,8 @@ from harness.specification import (
 # Head-room of outputs and wide activations over what calibration saw: they have bits to spare, other pictures reach farther.
 OUTPUT_MARGIN = 1.5
 MARGINS = ((NARROW_BITS, 1.0), (MIDDLE_BITS, 1.5), (WIDEST, 2.0))
-SIGMA_FRACTION_BITS, MEAN_FRACTION_BITS = 12, 8
-# 64 candidates for where a signed activation's zero lies; wide ones at whole limbs, so that zero is a limb's zero.
+SIGMA_FRACTION_BITS, MEAN_FRACTION_BITS = 12, 12
+# Candidates for where a wide signed activation's zero lies, at whole limbs, so that zero is a limb's zero.
 ZERO_POINTS = 64
 
 
@@ -60,14 +60,10 @@ def target_of(activation: Activation, *, may_grow: bool) -> Target:
 def symbols_entry(z: ChannelRange, medians: I32, bits: int) -> tuple[Requantization, Activation]:
     """z_hat in `bits` bits, with as many fraction bits per channel (at most 7) as its range leaves."""
     high = 2 ** (bits - 1) - 1
-    # z_hat is a symbol plus a median: whole steps from it, but for the rounding of a float32 sum.
-    centre = medians / 2.0**MEDIAN_FRACTION_BITS
-    reach = np.maximum(np.abs(z.low - centre), np.abs(z.high - centre))
-    reach = np.maximum(np.floor(reach * 16 + 0.5) / 16, 2.0**-4)
-    fraction = np.clip(floor_log2(high / reach), -8, MEDIAN_FRACTION_BITS - 1)
-    # Bits beyond four times what calibration saw would only widen accumulators.
-    seen = float((reach * np.ldexp(1.0, fraction)).max())
-    high = min(high, 2 ** (int(floor_log2(np.asarray(4 * seen))) + 1) - 1)
+    reach = np.maximum(np.maximum(np.abs(z.low), np.abs(z.high)), 2.0**-4)
+    # What rounds to `high` still fits.
+    fraction = np.clip(floor_log2((high + 0.25) / reach), -8, MEDIAN_FRACTION_BITS - 1)
+    high = _useful(high, reach * np.ldexp(1.0, fraction))
     entry = Requantization(
         bias=medians.astype(np.int64),
         multiplier=np.ones(len(medians), np.int64),
@@ -88,6 +84,8 @@ def latent_entry(
     ratio = np.minimum(high / (reach * 2.0**fraction_bits), 1.0)
     shift = MULTIPLIER_BITS - 1 - floor_log2(ratio)
     multiplier = np.floor(ratio * np.ldexp(1.0, shift)).astype(np.int64)
+    scale = np.ldexp(1.0, shift - fraction_bits) / multiplier
+    high = _useful(high, reach / scale / _margin(bits))
     entry = Requantization(
         bias=np.zeros(len(reach), np.int64),
         multiplier=multiplier,
@@ -95,8 +93,13 @@ def latent_entry(
         low=np.full(len(reach), -high - 1),
         high=np.full(len(reach), high),
     )
-    scale = np.ldexp(1.0, shift - fraction_bits) / multiplier
     return entry, Activation(scale=scale, low=-high - 1, high=high)
+
+
+def _useful(high: int, seen: F64) -> int:
+    """`high`, or about four times what calibration saw: bits beyond that would only widen accumulators."""
+    useful: int = 2 ** (_whole_log2(4 * float(seen.max())) + 1) - 1
+    return min(high, useful)
 
 
 def hidden(r: ChannelRange, bits: int, slope: float) -> Activation:
@@ -105,9 +108,12 @@ def hidden(r: ChannelRange, bits: int, slope: float) -> Activation:
         high = 2**bits - 1
         positive = ChannelRange(low=np.maximum(r.low, 0.0), high=r.high)
         return Activation(scale=_hidden_scale(positive, 0, high), low=0, high=high)
-    unit = 1 if bits <= NARROW_BITS else 2 ** (MIDDLE_LIMB if bits <= MIDDLE_BITS else WIDE_LIMB)
     half = 2 ** (bits - 1)
-    candidates = range(0, -half - 1, -max(half // ZERO_POINTS * 2, unit))
+    if bits <= NARROW_BITS:
+        candidates = range(0, -half - 1, -1)
+    else:
+        unit = 2 ** (MIDDLE_LIMB if bits <= MIDDLE_BITS else WIDE_LIMB)
+        candidates = range(0, -half - 1, -max(half // ZERO_POINTS * 2, unit))
     costs = [math.fsum(_hidden_scale(r, low, low + 2**bits - 1) ** 2) for low in candidates]
     low = candidates[costs.index(min(costs))]
     return Activation(

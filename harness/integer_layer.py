@@ -17,6 +17,7 @@ from harness.specification import I64, IntegerLayer, Requantization
 
 # |accumulator + bias| * multiplier stays below this, so that adding the clamp's offset cannot leave int32.
 PRODUCT_LIMIT = 2**30
+INT32_LIMIT = 2**31
 # Narrow layers: (largest clamp + 1) * 2**(shift + 1) is at most 2^24. So float32 holds every requantized value with its
 # fraction bits and half a unit more, once accumulators are limited to where the clamp saturates.
 FLOAT_BITS = 24
@@ -173,6 +174,14 @@ def _products(folded: Folded, found: Grid) -> I64:
     return bounds(folded, round_weights(folded, found), found) * found.multiplier
 
 
+def _byte_sums(folded: Folded, found: Grid) -> I64:
+    """Largest partial sum of an accumulator made of bytes, which may be three times as large as its weights' sum."""
+    high, low = split(round_weights(folded, found))
+    parts = (np.abs(high) * 2**WIDE_LIMB + np.abs(low)).reshape(len(high), -1).sum(axis=1)
+    reach = max(-folded.input_low, folded.input_high) + 2**WIDE_LIMB
+    return np.asarray(parts * reach + np.abs(bias_integers(folded, found)), np.int64)
+
+
 def _within_bounds(
     folded: Folded, target: Target, step: F64, *, high_products: bool
 ) -> Grid | None:
@@ -181,6 +190,8 @@ def _within_bounds(
         # Split accumulators are requantized without their lowest limb: the shift has to be longer than that.
         whole = (found.shift <= found.limb) | (found.multiplier > 1)
         over = _products(folded, found) >= np.where(whole, PRODUCT_LIMIT, found.limit)
+        if found.limb == WIDE_LIMB:
+            over |= whole & (_byte_sums(folded, found) >= INT32_LIMIT)
         if not over.any():
             return found
         step = np.where(over, step * RESCALE, step)
@@ -236,9 +247,15 @@ def _land(folded: Folded, target: Target, step: F64, *, high_products: bool) -> 
 
 
 def round_weights(folded: Folded, found: Grid) -> I64:
-    """Nearest integers, ties up, within the levels."""
+    """Nearest integers, ties up, within the levels; of those split into bytes, none has a low byte of -128.
+
+    Processors that add two products of bytes in 16 bits wrap at (-128)^2 twice, and nowhere else.
+    """
     scaled = np.floor(folded.weight / found.step[:, None, None, None] + 0.5)
     rounded: I64 = np.clip(scaled, -folded.levels, folded.levels).astype(np.int64)
+    if folded.widest > MIDDLE_BITS and folded.weight_bits > NARROW_BITS:
+        _, low = split(rounded)
+        rounded += low == -(2 ** (WIDE_LIMB - 1))
     return rounded
 
 

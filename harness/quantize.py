@@ -158,7 +158,14 @@ def _blocks(
         )
         weighted |= {_norm_name(layer.name) for layer in pointwise if isinstance(layer, Gdn)}
     precision.check_names({entry, *weighted, *widths} - {network.input})
-    calibration.check(widths, {c.name: c.weight.shape for c in network.convolutions}, precision)
+    shapes = {c.name: c.weight.shape for c in network.convolutions}
+    shapes |= {
+        _norm_name(layer.name): (*layer.gamma.shape, 1, 1)
+        for _, pointwise in blocks
+        for layer in pointwise
+        if isinstance(layer, Gdn)
+    }
+    calibration.check(widths, shapes, precision)
     return blocks
 
 

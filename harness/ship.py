@@ -30,6 +30,8 @@ CALIBRATIONS = (
     ("h_s", MIN_MAX, ""),
     ("h_s", RATE, "w4a4"),
     ("h_s", RATE, "w8a8"),
+    ("h_s", RATE, "w12a12"),
+    ("h_s", RATE, "w16a16"),
     ("g_s", MIN_MAX, ""),
     ("g_s", RATE, "w8a8"),
 )

@@ -2,15 +2,15 @@
 
 Layer by layer, in the order they run, on real inputs that have gone through the integer layers before:
 
-1. Activation ranges per channel minimise the squared error of the channel (z: between fitting and clipping).
+1. Activation ranges per channel minimise the squared error of the channel.
 2. Weights are refitted by least squares, so that quantized inputs give the float layer's outputs, and rounded one input
    at a time, each rounding error compensated by the inputs still to come (Frantar and Alistarh, "Optimal Brain
    Compression", arXiv 2208.11580; Frantar et al., GPTQ, arXiv 2210.17323), after a search of each output channel's clip
    by the error of its outputs.
-3. The bias takes up the mean error that is left.
+3. The bias takes up the mean error that is left: a shift of all sigmas costs rate to first order.
 4. All ranges are scaled together, one activation at a time, by the factor that costs fewest bits at the coder.
 
-Wide weights (beyond 8 bits) are rounded to nearest: there is nothing left to gain.
+Wide weights (beyond 8 bits) are rounded to nearest, and only their bias is corrected.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,11 +26,12 @@ from harness.calibrators.reconstruct import Regression, refit
 from harness.integer_layer import NARROW_BITS, Folded, Grid, Target
 from harness.network import F32
 from harness.roles import Kind, roles
+from harness.specification import IntegerGdn, IntegerLayer
 
 # Shares of the largest value that a range is tried at.
 SHARES = tuple(np.linspace(1.0, 0.3, 29))
 # Then of all ranges of a tensor together; the search follows the first that helps.
-FACTORS = (0.85, 1.2, 0.7)
+FACTORS = (0.85, 1.2)
 MOST_VALUES = 1 << 15
 Tensor = torch.Tensor
 Activations = Mapping[str, F32]
@@ -49,7 +50,8 @@ class RateCalibrator:
         if problem.cost is None or not _narrow_tensors(problem):
             return best
         least = problem.cost(problem.quantize(best, None))
-        for name in _narrow_tensors(problem):
+        # The steps of z are powers of two: a little more or less of its range is nothing.
+        for name in [n for n in _narrow_tensors(problem) if n != problem.network.input]:
             for factor in FACTORS:
                 scaled = _scaled(ranges, name, factor)
                 found = _reconstruct(problem, scaled, floats)
@@ -77,14 +79,31 @@ def _ranges(problem: Problem, floats: Sequence[Activations]) -> Calibration:
     for name in floats[0]:
         values = np.concatenate([flat(found[name]) for found in floats], axis=1)
         low, high = values.min(axis=1), values.max(axis=1)
-        if name in narrow and name != problem.network.input:
-            kept = values[:, :: max(1, values.shape[1] // MOST_VALUES)]
+        kept = values[:, :: max(1, values.shape[1] // MOST_VALUES)]
+        if name in narrow and name == problem.network.input and problem.network.name == "h_s":
+            high = _best_power(values, narrow[name])
+            low = -high
+        elif name in narrow:
             share = _best_share(kept, np.maximum(high, -low), narrow[name])
             low, high = low * share, high * share
         tensors[name] = ChannelRange(low=low, high=high)
     return Calibration(
         calibrator="rate", samples=len(floats), tensors=tensors, precision=problem.precision.name
     )
+
+
+def _best_power(values: F64, bits: int) -> F64:
+    """Reach [C] of the signed steps, powers of two, that leave least squared error of [C, n]: of h_s's input."""
+    largest = 2 ** (bits - 1) - 1
+    best = np.full(len(values), np.inf)
+    reach = np.ones(len(values))
+    for exponent in range(-7, 9):
+        step = 2.0**exponent
+        left = np.clip(np.floor(values / step + 0.5), -largest - 1, largest) * step - values
+        error = (left * left).mean(axis=1)
+        reach = np.where(error < best, largest * step, reach)
+        best = np.minimum(error, best)
+    return reach
 
 
 def _best_share(values: F64, reach: F64, bits: int) -> F64:
@@ -116,33 +135,53 @@ def _reconstruct(
     state: list[Tensor] = []
     with torch.inference_mode():
         for convolution, pointwise in problem.network.blocks():
-            seen: dict[str, tuple[Folded, Target]] = {}
+            seen: dict[str, tuple[Folded, Target, Grid]] = {}
 
-            def note(folded: Folded, target: Target, _: Grid, into: dict[str, tuple[Folded, Target]] = seen) -> None:  # fmt: skip
-                into[folded.convolution.name] = (folded, target)
+            def note(folded: Folded, target: Target, grid: Grid, into: dict[str, tuple[Folded, Target, Grid]] = seen) -> None:  # fmt: skip
+                into[folded.convolution.name] = (folded, target, grid)
 
             net = problem.quantize(found, note)
             if not state:
                 state = [emulate.entry(net, symbols) for symbols in problem.symbols]
             name = convolution.name
-            folded, target = seen[name]
+            folded, target, grid = seen[name]
+            wanted = [torch.from_numpy(each[name].astype(np.float64)) for each in floats]
             if folded.weight_bits <= NARROW_BITS:
                 regression = Regression(convolution)
-                for x, activations in zip(state, floats, strict=True):
-                    regression.add(x, torch.from_numpy(activations[name].astype(np.float64)))
+                for x, y in zip(state, wanted, strict=True):
+                    regression.add(x, y)
                 fitted = refit(folded, target, regression)
-                correction = fitted.bias - convolution.bias.astype(np.float64)
+                bias = fitted.bias
                 found = replace(
                     found,
                     clips={**found.clips, name: fitted.clips},
                     weights={**found.weights, name: fitted.weights},
-                    biases={**found.biases, name: correction},
                 )
-                net = problem.quantize(found, None)
+            else:
+                layer = next(layer for layer in net.layers if layer.name == name)
+                bias = _bias(layer, grid, state, wanted)
+            correction = bias - convolution.bias.astype(np.float64)
+            found = replace(found, biases={**found.biases, name: correction})
+            net = problem.quantize(found, None)
             names = {name, *(layer.name for layer in pointwise)}
             for layer in [layer for layer in net.layers if layer.name in names]:
                 state = [emulate.apply(x, layer) for x in state]
     return found
+
+
+def _bias(
+    layer: IntegerLayer | IntegerGdn, grid: Grid, inputs: Sequence[Tensor], wanted: Sequence[Tensor]
+) -> F64:
+    """The bias [out] that makes the mean of a layer's outputs on these inputs the float layer's."""
+    assert isinstance(layer, IntegerLayer)
+    given = torch.zeros(len(grid.unit), dtype=torch.float64)
+    asked = torch.zeros_like(given)
+    pixels = 0
+    for x, y in zip(inputs, wanted, strict=True):
+        given += emulate.accumulate(x, layer).sum(dim=(0, 2, 3))
+        asked += y.sum(dim=(0, 2, 3))
+        pixels += y.shape[2] * y.shape[3]
+    return ((asked - torch.from_numpy(grid.unit) * given) / pixels).numpy()
 
 
 CALIBRATORS.register(RateCalibrator())

@@ -63,7 +63,7 @@ class Carrier(Protocol):
     def floors(
         self, graph: GraphBuilder, product: Product, factor: I64, lift: I64, divisor: I64
     ) -> str:
-        """int32 floor((factor * sums + lift) / divisor) of dividends that are not negative; int64 [out] each."""
+        """int32 floor((factor * sums + lift) / divisor), int64 [out] each; what is divided by more than 1 is not negative."""
         ...
 
 
@@ -75,10 +75,10 @@ class IntegerSums:
     ) -> str:
         label = product.label
         sums = scaled(graph, product, self.sums(graph, product), factor)
-        by = per_channel(graph, f"{product.name}.lift", lift)
-        sums = graph.node("Add", [sums, by], f"{label}.lifted")
         if (divisor == 1).all():
             return sums
+        by = per_channel(graph, f"{product.name}.lift", lift)
+        sums = graph.node("Add", [sums, by], f"{label}.lifted")
         by = per_channel(graph, f"{product.name}.divisor", divisor)
         return graph.node("Div", [sums, by], f"{label}.floor")
 

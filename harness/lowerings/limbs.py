@@ -34,9 +34,9 @@ class Term:
 class Form:
     """What a layer is requantized from: v = sum of `terms` + floor((`low` + lift) / divisor), per output channel.
 
-    `low` + `lift` is never negative, so that a truncating division is a floor; there is no `low` where int32 holds the
-    accumulator whole. `requantize(v)` is then what the specification requantizes the accumulator to; `bounds` int64
-    [out]: largest |v + bias|. Parts are of `bits`, or whole if that is 0.
+    Where the divisor is above 1, `low` + `lift` is never negative, so that a truncating division is a floor; there is
+    no `low` where int32 holds the accumulator whole. `requantize(v)` is then what the specification requantizes the
+    accumulator to; `bounds` int64 [out]: largest |v + bias|. Parts are of `bits`, or whole if that is 0.
     """
 
     bits: int
@@ -194,8 +194,8 @@ def _divided(
     """Exact: floor((x + 2^(s-1)) / 2^s) is the floor of a floor, since 2^(s-1) is a multiple of the divisor."""
     rule = layer.requantize
     form = replace(_plain(layer, bits, base, terms), low=low, divisor=divisor)
-    reach = _reach(layer, form, low.part) * np.abs(low.factor) * _total(low.weight)
-    lift = -(-reach // divisor) * divisor
+    # What is divided by 1 may be negative.
+    lift = np.where(divisor == 1, 0, -(-_largest(layer, form, low) // divisor) * divisor)
     remainder = rule.bias % divisor
     return replace(
         form,
@@ -206,6 +206,13 @@ def _divided(
             shift=rule.shift - np.log2(divisor).astype(np.int64),
         ),
         bounds=layer.bounds // divisor + 1,
+    )
+
+
+def _largest(layer: IntegerLayer, form: Form, term: Term) -> I64:
+    """Largest magnitude of a term."""
+    return np.asarray(
+        _reach(layer, form, term.part) * np.abs(term.factor) * _total(term.weight), np.int64
     )
 
 
@@ -233,8 +240,10 @@ def _checked(layer: IntegerLayer, form: Form) -> Form:
     """The form, if weights are int8 and no sum of it leaves int32 on the way, in whatever order it is added."""
     sums = np.zeros(len(layer.weight), np.int64)
     for term in form.terms:
-        sums += np.abs(term.factor) * _total(term.weight) * _reach(layer, form, term.part)
-    low = 2 * form.lift + form.divisor
+        sums += _largest(layer, form, term)
+    low = form.lift + form.divisor
+    if form.low:
+        low = low + _largest(layer, form, form.low)
     worst = np.maximum(sums + low // form.divisor, low) + np.abs(form.requantize.bias)
     channel = int(worst.argmax())
     if worst[channel] >= INT32_LIMIT:

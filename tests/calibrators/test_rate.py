@@ -80,17 +80,38 @@ def test_the_cost_decides() -> None:
     """A cost that likes small ranges gets them; whatever is chosen costs least of all that was asked."""
     asked: list[float] = []
 
+    def size(net: IntegerNet) -> float:
+        """Grows with the steps of what the first layer hands on."""
+        rule = net.convolutions[0].requantize
+        return float((2.0**rule.shift / rule.multiplier).sum())
+
     def cost(net: IntegerNet) -> float:
-        shift = float(net.entry.shift.sum())
-        asked.append(-shift)
-        return shift
+        asked.append(size(net))
+        return asked[-1]
 
     lines: list[str] = []
     ours = CALIBRATORS["rate"].calibrate(problem("w4a4", cost=cost, report=lines.append))
-    chosen = float(specification(ours, "w4a4").entry.shift.sum())
-    assert chosen == -max(asked)
+    assert size(specification(ours, "w4a4")) == min(asked) < asked[0]
     assert len(lines) == len(asked) - 1
-    assert any(line.startswith("z_hat x ") for line in lines)
+    assert any(line.startswith("h_s.1 x ") for line in lines)
+    assert not any(line.startswith("z_hat x ") for line in lines)
+
+
+@pytest.mark.parametrize("precision", ["w9a5", "w12a6"])
+def test_biases_of_wide_weights_take_up_the_mean_error(precision: str) -> None:
+    ours = CALIBRATORS["rate"].calibrate(problem(precision))
+    assert not ours.weights
+
+    def mean_error(calibration: Calibration) -> float:
+        net = specification(calibration, precision)
+        off = []
+        for each in SYMBOLS:
+            want = list(forward(H_S, each.astype(np.float32)).values())[-1][:, M:]
+            got = emulate.run(net, each)["means_hat"] / 2.0**net.mean_fraction_bits
+            off.append((got - want).mean(axis=(0, 2, 3)))
+        return float(np.abs(np.mean(off, axis=0)).mean())
+
+    assert mean_error(ours) < 0.5 * mean_error(replace(ours, biases={}))
 
 
 @pytest.mark.parametrize("transposed", [True, False])
