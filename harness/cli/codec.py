@@ -1,4 +1,4 @@
-"""Commands around one codec: platforms, codecs, export, encode, decode."""
+"""Commands around one codec: codecs, export, encode, decode."""
 # ruff: noqa: PLC0415 - `crosscheck --help` must not wait for torch
 
 import json
@@ -29,43 +29,6 @@ from harness.cli.app import (
 )
 from harness.errors import UserError
 from harness.files import write_file
-
-
-@app.command(epilog="Example: `crosscheck platforms --json`")
-def platforms(as_json: Json = False) -> None:
-    """List every platform: what it runs here, or what would make it run."""
-    from harness.errors import PlatformCrashed, PlatformTimedOut, PlatformUnavailable
-    from harness.platforms.base import PLATFORMS
-    from harness.platforms.pool import Pool
-
-    found: dict[str, dict[str, str]] = {}
-    with Pool() as pool:
-        for platform in PLATFORMS:
-            try:
-                found[platform.name] = dict(pool.child(platform.name).environment())
-            except PlatformUnavailable as error:
-                found[platform.name] = {"unavailable": error.reason, "remedy": error.remedy}
-            except (PlatformCrashed, PlatformTimedOut) as error:
-                found[platform.name] = {
-                    "unavailable": str(error),
-                    "remedy": "run it alone to see why",
-                }
-    if as_json:
-        typer.echo(json.dumps(found, indent=2, sort_keys=True))
-        return
-    table = Table("platform", "runtime", "integer kernel", "float kernel")
-    for name, record in found.items():
-        if "unavailable" in record:
-            table.add_row(
-                name,
-                f"[yellow]unavailable[/]: {record['unavailable']}",
-                record["remedy"],
-                "",
-                style="dim",
-            )
-        else:
-            table.add_row(name, record["runtime"], record["integer_kernel"], record["float_kernel"])
-    console.print(table)
 
 
 @app.command(epilog="Example: `crosscheck codecs`")

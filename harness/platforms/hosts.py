@@ -74,7 +74,8 @@ class Host(Protocol):
 
 
 def worker(python: str, platform: str) -> tuple[str, ...]:
-    return (python, "-m", "harness.platforms.worker", platform)
+    # -P: a folder called harness where the command was given is not the package.
+    return (python, "-P", "-m", "harness.platforms.worker", platform)
 
 
 @dataclass(frozen=True, kw_only=True)

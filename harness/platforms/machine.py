@@ -27,6 +27,9 @@ ISA_FLAGS = frozenset(
         "bf16",
         "sve",
         "sve2",
+        "vx",
+        "vxe",
+        "vxe2",
     ]
 )
 

@@ -41,6 +41,9 @@ CONV = "g (float[1, 1, h, w] x) => (float[1, 1, p, q] y) { y = Conv (x, w) }"
 MATMUL = "g (float[rows, 3] x) => (float[rows, 2] y) { y = MatMul (x, w) }"
 EIGHT = np.array([[100, -100], [100, -100], [1, 1]])
 QUANTIZE = flat("y = QuantizeLinear (x, s, z)", out="uint8")
+DEQUANTIZE = (
+    "g (int8[rows, 2] x) => (float[rows, 2] y) { y = DequantizeLinear <axis = 1> (x, s, z) }"
+)
 QLINEAR = (
     "g (uint8[rows, 2] x) => (uint8[rows, 2] y) { y = QLinearMatMul (x, s, z, w, s, z, s, z) }"
 )
@@ -86,6 +89,7 @@ PLANTS = {
     "rare-type": Plant(flat("y = Max (x, x)", "uint32"), flat("y = Max (x, x)", "int32")),
     "missing-kernel": Plant(flat("y = Max (x, x)", "int16"), flat("y = Max (x, x)", "int8")),
     "pair-saturation": Plant(product("uint8", "w"), product("uint8", "w"), {"w": EIGHT.astype(I8)}, {"w": (EIGHT // 2).astype(I8)}),
+    "neon-pair-wrap": Plant(product("uint8", "w"), product("uint8", "w"), {"w": np.full((3, 2), -128, I8)}, {"w": np.full((3, 2), -127, I8)}),
     "rten-8bit": Plant(product("uint8", "w"), product("uint8", "w"), {"w": np.abs(EIGHT).astype(U8)}, {"w": (128 + EIGHT // 2).astype(U8)}),
     "wasm-relaxed-simd": Plant(product("uint8", "w"), product("uint8", "w"), {"w": EIGHT.astype(I8)}, {"w": (EIGHT // 2).astype(I8)}),
     "ort-int64-minmax": Plant(flat("y = Max (x, x)", "int64"), flat("y = Max (x, x)", "int64"), harmless_ranges={"x": (-(2**31), 2**31 - 1)}),
@@ -97,6 +101,16 @@ PLANTS = {
         flat('y = BitShift <direction = "RIGHT"> (x, c)', "uint32"), flat('y = BitShift <direction = "RIGHT"> (x, c)', "uint32"),
         {"c": np.array(7, U32)}, {"c": np.array(7, U32)}, {"x": (0, 2**24 + 1)}, {"x": (0, 2**24)},
     ),
+    "openvino-int32-mod": Plant(flat("y = Mod (x, c)", "int32"), flat("y = Mod (x, c)", "int32"), {"c": np.array(7, I32)}, {"c": np.array(7, I32)},
+                                {"x": (0, 2**24 + 1)}, {"x": (0, 2**24)}),
+    "openvino-int32-fused": Plant(flat("y = Mul (x, c)", "int32"), flat("y = Mul (x, c)", "int32"), {"c": np.array(97, I32)}, {"c": np.array(97, I32)},
+                                  {"x": (0, 1280000)}, {"x": (0, 2**24 // 97)}),
+    "openvino-int32-sums": Plant(flat("y = MatMulInteger (x, w)", "uint8", "int32").replace("[n] x", "[2, 600] x").replace("[n] y", "[2, 2] y"),
+                                 product("uint8", "w"), {"w": np.full((600, 2), 127, I8)}, {"w": EIGHT.astype(I8)}),
+    "openvino-float64": Plant(flat("y = Mul (x, c)", "double"), flat("y = Mul (x, c)", "double"), {"c": np.array(4.0)}, {"c": np.array(4.0)},
+                              {"x": (0, 2**24 + 1, 1)}, {"x": (0, 2**24, 1)}),
+    "openvino-offset-inside": Plant(flat("y = Mul (x, c)"), flat("y = Mul (x, c)"), {"c": np.array(1.375, F32)}, {"c": np.array(4, F32)}, {"x": (0, 255, 1)}),
+    "tract-dequantize-axis": Plant(DEQUANTIZE, DEQUANTIZE, {"s": np.array([1, 2], F32), "z": np.zeros(2, I8)}, {"s": np.array(1, F32), "z": np.array(0, I8)}),
     "openvino-quantize": Plant(
         QUANTIZE, QUANTIZE, {"s": np.array(2, F32), "z": np.array(0, U8)}, {"s": np.array(1, F32), "z": np.array(0, U8)}, {"x": (0, 99, 1)},
     ),

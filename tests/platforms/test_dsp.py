@@ -13,9 +13,10 @@ from harness.lowerings.base import GraphBuilder
 from harness.lowerings.functions import FUNCTIONS
 from harness.lowerings.requantize import activate_u8, requantize
 from harness.platforms.base import NETWORKS, PLATFORMS
+from harness.platforms.hosts import LOCAL
 from harness.specification import Requantization
 
-DSPS = [name for name in PLATFORMS.names() if name.startswith("dsp-")]
+DSPS = [p.name for p in PLATFORMS if p.name.startswith("dsp-") and p.host is LOCAL]
 EXACT = ["dsp-exact32", "dsp-single-rounding"]
 ACCUMULATORS = ["dsp-acc16-wrap", "dsp-acc16-sat", "dsp-pairsat"]
 ROUNDINGS = [

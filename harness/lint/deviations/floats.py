@@ -1,11 +1,15 @@
 """Float carriers that runtimes compute in fewer bits, or by another algorithm."""
 
+import numpy as np
+
 from harness.lint import grids as g
 from harness.lint.deviations.base import Evidence, deviation
-from harness.lint.kinds import FLOAT32
+from harness.lint.kinds import FLOAT32, KINDS
 from harness.lint.site import Product, Site
 from harness.lint.transfer.settle import NARROWEST, bits_needed
 from harness.lint.values import Value
+
+FLOAT64 = KINDS["float64"]
 
 
 def _exact_floats(results: list[Value]) -> bool:
@@ -75,3 +79,42 @@ def winograd(site: Site, results: list[Value]) -> Evidence | None:
     return Evidence(
         message=f"{site.operator} with a kernel of {list(kernel[2:]) if kernel else '?'}"
     )
+
+
+@deviation(
+    "openvino-float64",
+    "openvino",
+    title="float64 that OpenVINO computes in float32",
+    why="OpenVINO's CPU plugin has no float64: 2^24 + 1 comes back as 2^24.",
+    remedy="Take an integer lowering, or the float32 carrier.",
+    source="measured: OpenVINO 2026.4.1 CPU plugin, float64 Add and MatMul",
+)
+def openvino_float64(site: Site, results: list[Value]) -> Evidence | None:
+    if not (site.carries and results[0].kind is FLOAT64):
+        return None
+    bits = max([*site.carries, *(_factor_bits(product) for product in site.products)])
+    if bits <= FLOAT32.digits:
+        return None
+    return Evidence(
+        message=f"{site.operator} takes {bits} bits",
+        bound=float(bits),
+        limit=float(FLOAT32.digits),
+    )
+
+
+@deviation(
+    "openvino-offset-inside",
+    "openvino",
+    title="an offset that OpenVINO moves inside a scale",
+    why="Behind an 8-bit product, its low-precision transformations turn x * scale + offset into (x + offset / scale) * scale, which rounds.",
+    remedy="Compile with LP_TRANSFORMS_MODE=NO, or scale by powers of two.",
+    source="measured: OpenVINO 2026.4.1 CPU plugin; the rewritten formula gives its bits, LP_TRANSFORMS_MODE=NO those of ONNX",
+)
+def openvino_offset_inside(site: Site, results: list[Value]) -> Evidence | None:
+    if site.operator != "Mul" or not (site.carries and results[0].kind is FLOAT32):
+        return None
+    for value in site.given():
+        scale = value.number()
+        if scale is not None and (np.frexp(np.abs(scale))[0] != 0.5).any():  # noqa: PLR2004 - the mantissa of a power of two
+            return Evidence(message="the scale is no power of two, and an offset may follow")
+    return None

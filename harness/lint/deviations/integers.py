@@ -61,7 +61,7 @@ def openvino_int64(site: Site, results: list[Value]) -> Evidence | None:
 
 
 def _beyond_float32(site: Site, what: str) -> Evidence | None:
-    worst = float(site.operand(0).range.magnitude.max())
+    worst = float(site.operand(0).range.magnitude.max(initial=0.0))
     if worst <= FLOAT32_INTEGERS:
         return None
     return Evidence(
@@ -97,3 +97,64 @@ def openvino_shift(site: Site, _: list[Value]) -> Evidence | None:
     if site.operator != "BitShift" or site.operand(0).kind is not UINT32:
         return None
     return _beyond_float32(site, "uint32 BitShift")
+
+
+@deviation(
+    "openvino-int32-mod",
+    "openvino",
+    title="int32 Mod above 2^24 in OpenVINO",
+    why="OpenVINO's CPU plugin takes int32 remainders in float32: 1,073,741,825 mod 7 is 0 there, not 2.",
+    remedy="Keep dividends below 2^24.",
+    source="measured: OpenVINO 2026.4.1 CPU plugin, int32 Mod above 2^24",
+)
+def openvino_mod(site: Site, _: list[Value]) -> Evidence | None:
+    if site.operator != "Mod" or site.operand(0).kind is not INT32:
+        return None
+    return _beyond_float32(site, "int32 Mod")
+
+
+@deviation(
+    "openvino-int32-fused",
+    "openvino",
+    title="int32 Mul and Add that OpenVINO fuses into a product in float32",
+    why="Behind a MatMulInteger, Mul and Add by constants become part of a float32 kernel: 1,280,000 * 97 + 1 is 124,160,000.",
+    remedy="Keep what is scaled below 2^24, or requantize in the float32 carrier.",
+    source="measured: OpenVINO 2026.4.1 CPU plugin, MatMulInteger, Mul, Add; executed as one brgemm_avx512_f32",
+)
+def openvino_fused(site: Site, results: list[Value]) -> Evidence | None:
+    if site.operator not in {"Mul", "Add"} or results[0].kind is not INT32:
+        return None
+    # Sizes and positions follow no product, and neither does what may be anything.
+    whole = [v.range.lowest <= INT32.low and v.range.highest >= INT32.high for v in site.given()]
+    constant = any(value.number() is not None for value in site.given())
+    if results[0].extent or any(whole) or not constant:
+        return None
+    worst = float(results[0].range.magnitude.max(initial=0.0))
+    if worst <= FLOAT32_INTEGERS:
+        return None
+    return Evidence(
+        message=f"int32 {site.operator} by a constant reaches {number(worst)}: beyond 2^24",
+        bound=worst,
+        limit=FLOAT32_INTEGERS,
+    )
+
+
+@deviation(
+    "openvino-int32-sums",
+    "openvino",
+    title="integer products that OpenVINO adds in float32",
+    why="OpenVINO's CPU plugin runs MatMulInteger and int32 MatMul as float32 products (brgemm_avx512_f32): exact up to 2^24.",
+    remedy="Keep the sums below 2^24, or take fewer bits.",
+    source="measured: OpenVINO 2026.4.1 CPU plugin, int32 MatMul 4097 * 4097 = 16,785,408; MatMulInteger u8 x s8 and u8 x u8",
+)
+def openvino_sums(site: Site, results: list[Value]) -> Evidence | None:
+    if not site.products or results[0].kind is not INT32:
+        return None
+    worst = float(results[0].range.magnitude.max(initial=0.0))
+    if worst <= FLOAT32_INTEGERS:
+        return None
+    return Evidence(
+        message=f"sums of products reach {number(worst)}: beyond 2^24",
+        bound=worst,
+        limit=FLOAT32_INTEGERS,
+    )

@@ -10,6 +10,7 @@ from harness.lint.values import Value
 # Weights are looked through in pieces of about this many.
 _PIECE = 2**22
 INT8_PAIR, INT8_PAIR_LOW = 2.0**15 - 1, 2.0**15
+INT8_MIN = -128.0
 
 
 def _eight_bit(value: Value) -> bool:
@@ -79,6 +80,32 @@ def _two_largest(rows: NDArray[np.int16]) -> float:
     """The largest sum of two positive entries of a row."""
     best = np.partition(rows, -2, axis=1)[:, -2:] if rows.shape[1] > 1 else rows
     return float(np.maximum(best, 0).sum(axis=1).max(initial=0))
+
+
+@deviation(
+    "neon-pair-wrap",
+    "onnxruntime",
+    title="8-bit products whose pairs wrap on ARM without dot products",
+    why="MLAS's NEON kernel for int8 weights adds products k and k + 8 in 16 bits: 2 * (-128 * -128) wraps to -32,768. It takes 128 from uint8 activations first, so their 0 counts as -128.",
+    remedy="Keep int8 weights above -128, or multiply by uint8 weights (+128, zero point 128), or run where the processor has dot products (ARMv8.2 and later).",
+    source="measured: onnxruntime 1.31.1 under QEMU -cpu cortex-a72; right under -cpu neoverse-n1 and max",
+)
+def neon_pair_wrap(site: Site, _: list[Value]) -> Evidence | None:
+    for product in site.products:
+        weights, activations = product.right, product.left
+        if product.convolution:
+            weights, activations = product.left, product.right
+        if weights.kind.name != "int8" or not _eight_bit(activations):
+            continue
+        least = activations.range.lowest - (128 if activations.kind.name == "uint8" else 0)
+        if least > INT8_MIN or weights.range.lowest > INT8_MIN:
+            continue
+        return Evidence(
+            message="two products of -128 and -128 reach 32,768 > 32,767",
+            bound=INT8_PAIR_LOW,
+            limit=INT8_PAIR,
+        )
+    return None
 
 
 @deviation(

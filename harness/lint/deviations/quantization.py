@@ -12,7 +12,7 @@ from harness.lint.values import Value
     "openvino-quantize",
     "openvino",
     title="QuantizeLinear on ties in OpenVINO",
-    why="OpenVINO multiplies by the reciprocal of the scale and rounds halves away from zero; ONNX rounds them to even.",
+    why="OpenVINO multiplies by the reciprocal of the scale; it adds the zero point before it rounds (2026.4.1: an odd one turns ties around), or rounds halves away from zero (earlier). ONNX rounds halves to even, then adds.",
     remedy="Add half a step of the finest input before, so that no value can lie halfway.",
     source="measured: OpenVINO CPU plugin, QuantizeLinear",
 )
@@ -56,3 +56,17 @@ def unpromised(site: Site, _: list[Value]) -> Evidence | None:
     if site.operator not in {"QuantizeLinear", "QLinearConv", "QLinearMatMul"}:
         return None
     return Evidence(message=f"{site.operator} rounds")
+
+
+@deviation(
+    "tract-dequantize-axis",
+    "tract",
+    title="per-channel DequantizeLinear in tract",
+    why="tract scales every channel by the first channel's scale.",
+    remedy="Quantize weights with one scale a tensor, or take an integer lowering; tract 0.23.9 has it right.",
+    source="measured: tract 0.20 to 0.23.7, DequantizeLinear of int8 and int32 with a scale for each channel",
+)
+def tract_axis(site: Site, _: list[Value]) -> Evidence | None:
+    if site.operator != "DequantizeLinear" or site.operand(1).size == 1:
+        return None
+    return Evidence(message=f"{site.operand(1).size or 'some'} scales along one axis")
