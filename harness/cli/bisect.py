@@ -1,0 +1,233 @@
+"""`crosscheck bisect` and `crosscheck explain`: from "differs" to "where", and to "because"."""
+# ruff: noqa: PLC0415 - `crosscheck --help` must not wait for torch
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.app import Json, app
+from harness.cli.subject import Files, Subject, from_case, from_files
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from harness.bisect.results import Bisection
+    from harness.platforms.pool import Pool
+
+SideA = Annotated[
+    str, typer.Argument(metavar="A", help="A platform, or a .trace of tapped values.")
+]
+SideB = Annotated[str, typer.Argument(metavar="B", help="The other one.")]
+CaseName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CASE]", help="A case of a codec that ships; its platforms give way to A and B."
+    ),
+]
+Model = Annotated[Path | None, typer.Option(help="An ONNX file in the place of a case.")]
+FeedsFile = Annotated[Path | None, typer.Option(help="Its inputs by name, an .npz.")]
+ModelB = Annotated[
+    Path | None, typer.Option(help="B's own ONNX file: the same nodes with other weights.")
+]
+FeedsB = Annotated[Path | None, typer.Option(help="B's own inputs.")]
+Network = Annotated[str, typer.Option(help="Which network of the case.")]
+Images = Annotated[Path | None, typer.Option(help="Folder of pictures for the case.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Folder for the least graph and input that diverge."),
+]
+Keep = Annotated[int, typer.Option(min=1, help="Cut no axis of the least input shorter than this.")]
+EXIT_CODES = "Exit codes: 0 identical, 1 a divergence was found, 2 wrong usage or bad input, 3 a platform is missing."
+
+
+@app.command(
+    epilog=f"""Examples:
+
+- `crosscheck bisect ort-cpu torch mbt2018-mean/q3/fp32/hyperprior/float32/kodim01.c128 --images kodak -o repro`
+- `crosscheck bisect ort-cpu ort-cpu-noopt --model h_s.onnx --feeds z.npz --out repro` - any ONNX file
+- `crosscheck bisect a.trace b.trace --model h_s.onnx --feeds z.npz` - what two machines recorded
+- `python repro/repro.py` - runs the least graph again
+
+{EXIT_CODES}"""
+)
+def bisect(
+    a: SideA,
+    b: SideB,
+    case: CaseName = None,
+    model: Model = None,
+    feeds: FeedsFile = None,
+    model_b: ModelB = None,
+    feeds_b: FeedsB = None,
+    network: Network = "h_s",
+    images: Images = None,
+    out: Out = None,
+    keep: Keep = 1,
+    as_json: Json = False,
+) -> None:
+    """Find the first node on which two platforms differ, and the least graph and input that show it."""
+    from harness.platforms.pool import Pool
+
+    with Pool() as pool:
+        subject = _subject(
+            pool,
+            a,
+            b,
+            case,
+            Files(model=model, feeds=feeds, model_b=model_b, feeds_b=feeds_b),
+            network,
+            images,
+        )
+        found = _found(subject, keep)
+    report, lines = _reported(subject, found)
+    _conclude(subject, found, report, lines, out, as_json=as_json)
+
+
+@app.command(
+    epilog=f"""Examples:
+
+- `crosscheck explain ort-cpu torch mbt2018-mean/q3/fp32/hyperprior/float32/kodim01.c128 --images kodak`
+- `crosscheck explain dsp-exact32 dsp-pairsat --model layer.onnx --feeds layer.npz`
+- `crosscheck explain a.trace b.trace --model a.onnx --model-b b.onnx --feeds x.npz` - a flipped weight is named
+- `crosscheck explain ncnn torch --model x.onnx --feeds x.npz --switch ncnn=ncnn-nowinograd` - by intervention
+
+A mechanism is named if it accounts for every bit on both sides; "summation order" if both lie in the bound for
+reordering; else the answer is "unknown". {EXIT_CODES}"""
+)
+def explain(
+    a: SideA,
+    b: SideB,
+    case: CaseName = None,
+    model: Model = None,
+    feeds: FeedsFile = None,
+    model_b: ModelB = None,
+    feeds_b: FeedsB = None,
+    network: Network = "h_s",
+    images: Images = None,
+    out: Out = None,
+    keep: Keep = 1,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(help="PLATFORM=VARIANT: does the variant restore identity? May be repeated."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bisect, then name the mechanism that reproduces the bits of the node that differs; or say that none does."""
+    from harness.bisect.sides import on_platform
+    from harness.explain.interventions import one_option_apart, parse_switch, restored
+    from harness.explain.report import to_lines, to_report
+    from harness.explain.shown import explain_found
+    from harness.platforms.base import PLATFORMS
+    from harness.platforms.pool import Pool
+
+    own = [parse_switch(text) for text in switch or []]
+    for each in own:
+        PLATFORMS[each.variant]  # unknown names end here
+    with Pool() as pool:
+        subject = _subject(
+            pool,
+            a,
+            b,
+            case,
+            Files(model=model, feeds=feeds, model_b=model_b, feeds_b=feeds_b),
+            network,
+            images,
+        )
+        found = _found(subject, keep)
+        report, lines = _reported(subject, found)
+        why = explain_found(found)
+        if why is not None and found.reproduction is not None:
+            first, second = map(one_option_apart, subject.names)
+            # Said once if the two platforms themselves are one option apart.
+            switches = [*own, *first, *(s for s in second if s.variant != subject.a.name)]
+            shown = found.reproduction.whole
+            switched = list(
+                restored(shown, subject.names, switches, lambda name: on_platform(pool, name))
+            )
+            report["explanation"] = to_report(why, subject.names, switched)
+            lines += to_lines(why, subject.names, switched)
+    _conclude(subject, found, report, lines, out, as_json=as_json)
+
+
+def _subject(
+    pool: "Pool",
+    a: str,
+    b: str,
+    case: str | None,
+    files: Files,
+    network: str,
+    images: Path | None,
+) -> Subject:
+    if case is not None:
+        if any((files.model, files.feeds, files.model_b, files.feeds_b)):
+            raise UserError("give a case, or --model and --feeds: not both")
+        return from_case(pool, a, b, case, network, images)
+    return from_files(pool, a, b, files)
+
+
+def _found(subject: Subject, keep: int) -> "Bisection":
+    from harness.bisect.find import bisect as search
+
+    return search(subject.a, subject.b, keep)
+
+
+def _reported(subject: Subject, found: "Bisection") -> tuple[dict[str, object], list[str]]:
+    from harness.bisect.report import to_lines, to_report
+
+    report = to_report(found, subject.names, subject.thresholds)
+    lines = to_lines(found, subject.names, subject.thresholds)
+    if subject.ruined:
+        report["ruined"] = subject.ruined
+        lines.append(subject.ruined)
+    return report, lines
+
+
+def _conclude(
+    subject: Subject,
+    found: "Bisection",
+    report: dict[str, object],
+    lines: Sequence[str],
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    from harness.bisect.report import to_json
+    from harness.bisect.repro import write_repro
+
+    written: list[Path] = []
+    if out is not None and found.reproduction is not None:
+        written = write_repro(out, found.reproduction, subject.names, report)
+    if as_json:
+        typer.echo(to_json(report), nl=False)
+    else:
+        for line in [*lines, *(f"written: {path}" for path in written)]:
+            typer.echo(line)
+    if not found.identical:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="""Example: `crosscheck taps torch --model h_s.onnx --feeds z.npz -o there.trace`, then here
+`crosscheck bisect ort-cpu there.trace --model h_s.onnx --feeds z.npz`"""
+)
+def taps(
+    platform: Annotated[str, typer.Argument(help="Where to run; see `crosscheck platforms`.")],
+    model: Annotated[Path, typer.Option(help="An ONNX file.")],
+    feeds: Annotated[Path, typer.Option(help="Its inputs by name, an .npz.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The trace to write.")],
+) -> None:
+    """Record every intermediate value of a graph on one platform, for a bisection elsewhere."""
+    from harness.bisect.feeds import read_feeds
+    from harness.bisect.sides import Live, execute, on_platform
+    from harness.lint.loading import read_file
+    from harness.platforms.pool import Pool
+    from harness.taps import Graph
+
+    graph = Graph.of(read_file(model), str(model))
+    with Pool() as pool:
+        side = Live(
+            name=platform, graph=graph, feeds=read_feeds(feeds), run=on_platform(pool, platform)
+        )
+        trace = execute(side, graph.tapped())
+    trace.save(out)
+    typer.echo(f"{out}: {len(trace.tensors)} values")
