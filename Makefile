@@ -14,10 +14,10 @@ VARIANTS := --variant w4a4 --variant w8a8 --variant w12a12 --variant w16a16 --va
   --variant 'w8a8 min-max' --variant 'w8a8 tf-enhanced' --variant 'w8a8 mse'
 
 .DEFAULT_GOAL := help
-.PHONY: help crosscheck test lint bench fixtures calibrations report publish clean
+.PHONY: accept help crosscheck test lint bench fixtures calibrations platforms-extra report publish clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -51,6 +51,12 @@ calibrations: $(STAMP) ## calibrate every shipped codec again: make calibrations
 	for recipe in fixtures/recipes/*.toml; do \
 	  $(BIN)/crosscheck train $$recipe --data $(DATA)/train --only-calibrate || exit $$?; done
 
+platforms-extra: $(STAMP) ## bring every further runtime into a private folder (CROSSCHECK_PLATFORMS, or the user's cache)
+	$(BIN)/crosscheck platforms --prepare all
+
+accept: $(STAMP) ## rewrite goldens: make accept CASE='mbt2018-mean/*' (or TRACE=y.trace of another machine)
+	$(BIN)/crosscheck golden accept --case '$(CASE)' $(if $(TRACE),--trace $(TRACE))
+
 report: $(STAMP) ## make the reports again from reports/default/results.json
 	$(BIN)/crosscheck report reports/default
 
@@ -59,6 +65,7 @@ publish: $(STAMP) ## renew reports/published and the README's figures: make publ
 	$(BIN)/crosscheck run default
 	$(BIN)/python -m tests.bench | tee reports/bench.txt
 	$(BIN)/crosscheck rd --images $(DATA)/eval/kodak --out reports/published --calibrate $(DATA)/train $(VARIANTS)
+	$(BIN)/crosscheck margin bmshj2018-hyperprior/q3 mbt2018-mean/q3 --images $(DATA)/eval --out reports/published
 	$(BIN)/python reports/publish.py
 
 clean: ## remove what these targets made

@@ -4,18 +4,16 @@ Work is cached by content digest within a run, so P platforms cost about P runs,
 is reused.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 from harness.case import Case
-from harness.cells import BROKEN, Group, Inputs
-from harness.errors import PlatformCrashed, PlatformTimedOut, PlatformUnavailable
+from harness.cells import Inputs
+from harness.executors.base import Executor, describe
+from harness.group import BROKEN, Work, groups
 from harness.lowerings.base import default_lowering
-from harness.platforms.pool import Pool
 from harness.results import Kernels, Panel, Run
 from harness.suite import Expect, Suite
 from harness.verdict import Verdict, gate
@@ -33,29 +31,20 @@ class Progress:
     now: str
 
 
-def probe(suite: Suite, pool: Pool) -> tuple[dict[str, dict[str, str]], list[str]]:
+def probe(suite: Suite, executor: Executor) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Environments of all platforms of the suite (or why they are unavailable), and the names that can run."""
-    environments: dict[str, dict[str, str]] = {}
-    ready = []
-    for name in (*suite.required, *suite.optional):
-        try:
-            environments[name] = dict(pool.child(name).environment())
-            ready.append(name)
-        except PlatformUnavailable as error:
-            environments[name] = {"unavailable": error.reason, "remedy": error.remedy}
-        except (PlatformCrashed, PlatformTimedOut) as error:
-            environments[name] = {"unavailable": str(error), "remedy": "run it alone to see why"}
-    return environments, ready
+    names = (*suite.required, *suite.optional)
+    environments = {name: describe(executor, name) for name in names}
+    return environments, [name for name in names if "unavailable" not in environments[name]]
 
 
 def run_suite(
     suite: Suite,
     inputs: Inputs,
     cases: Mapping[Case, Expect],
-    pool: Pool,
+    executor: Executor,
     environments: Mapping[str, Mapping[str, str]],
     *,
-    jobs: int,
     controls: bool,
     report: Callable[[Progress], None],
     finished: Callable[[Sequence[Verdict]], None],
@@ -65,44 +54,34 @@ def run_suite(
     `controls`: whether the controls must diverge (a few chosen cells cannot promise that; the whole suite can).
     """
     began = time.perf_counter()
-    stop = threading.Event()
     verdicts: list[Verdict] = []
     panels: list[Panel] = []
     distinct, interrupted = 0, False
-    groups = list(_groups(cases))
-    executor = ThreadPoolExecutor(jobs)
-    futures: dict[Future[tuple[list[Verdict], list[Panel], int]], list[Case]] = {}
-    for group in groups:
-        worker = Group(
-            pool=pool,
+    work = [
+        Work(
+            cases=group,
             inputs=inputs,
             expectations=cases,
-            stop=stop,
             show=len(cases) == 1,
             reconstruct=suite.reconstruct or len(cases) == 1,
         )
-        futures[executor.submit(worker.run, group)] = group
+        for group in groups(cases)
+    ]
     try:
-        for future in as_completed(futures):
-            done, worst, floats = future.result()
-            del futures[future]
-            verdicts += done
-            panels = _worst(verdicts, panels + worst)
-            distinct = max(distinct, floats)
-            finished(done)
-            report(
-                Progress(
-                    done=len(verdicts), total=len(cases), now=str(done[-1].case) if done else ""
-                )
-            )
-        extra, companions = _companions(suite, inputs, pool, panels, stop)
-        verdicts += [v for v in extra if v.case not in cases]
-        panels += companions
+        with closing(executor.run(work)) as results:
+            for done in results:
+                verdicts += done.verdicts
+                panels = _worst(verdicts, [*panels, *done.panels])
+                distinct = max(distinct, done.float_results)
+                finished(done.verdicts)
+                now = str(done.verdicts[-1].case) if done.verdicts else ""
+                report(Progress(done=len(verdicts), total=len(cases), now=now))
+        with closing(executor.run(_companions(suite, inputs, panels))) as results:
+            for done in results:
+                verdicts += [v for v in done.verdicts if v.case not in cases]
+                panels += done.panels
     except KeyboardInterrupt:
         interrupted = True
-    finally:
-        stop.set()
-        executor.shutdown(wait=not interrupted, cancel_futures=True)
     absent = [name for name in suite.required if "unavailable" in environments[name]]
     ran = [environments[name] for name in environments if "unavailable" not in environments[name]]
     return Run(
@@ -119,7 +98,7 @@ def run_suite(
         ),
         panels=tuple(panels),
         seconds=time.perf_counter() - began,
-        platform_seconds=pool.seconds,
+        platform_seconds=executor.seconds,
         kernels=Kernels(
             float_results=distinct,
             integer_kernels=len({e["integer_kernel"] for e in ran}),
@@ -129,32 +108,20 @@ def run_suite(
     )
 
 
-def _groups(cases: Mapping[Case, Expect]) -> Iterator[list[Case]]:
-    def key(case: Case) -> tuple[str, int, str]:
-        return case.codec, case.quality, case.input
-
-    for _, group in groupby(sorted(cases, key=lambda c: (key(c), str(c))), key):
-        yield list(group)
-
-
 def _worst(verdicts: Sequence[Verdict], panels: Sequence[Panel]) -> list[Panel]:
     """The broken panels to keep: the lowest PSNR between both ends first."""
     damage = {v.case: v.psnr_decoder_vs_encoder or 0.0 for v in verdicts}
     return sorted(panels, key=lambda p: (damage[p.case], str(p.case)))[:PANELS]
 
 
-def _companions(
-    suite: Suite, inputs: Inputs, pool: Pool, panels: Sequence[Panel], stop: threading.Event
-) -> tuple[list[Verdict], list[Panel]]:
+def _companions(suite: Suite, inputs: Inputs, panels: Sequence[Panel]) -> list[Work]:
     """The same codec, pair and picture as each broken panel, at the claimed precision."""
-    verdicts, made = [], []
-    for panel in panels:
-        if panel.case.precision != BROKEN:
-            continue  # the one case that was asked for has its own panel
-        case = replace(panel.case, precision=CLAIMED, lowering=default_lowering(CLAIMED))
-        expected = {case: suite.expect(case)}
-        group = Group(pool=pool, inputs=inputs, expectations=expected, stop=stop, show=True)
-        done, worst, _ = group.run([case])
-        verdicts += done
-        made += worst
-    return verdicts, made
+    cases = [
+        replace(panel.case, precision=CLAIMED, lowering=default_lowering(CLAIMED))
+        for panel in panels
+        if panel.case.precision == BROKEN  # the one case that was asked for has its own panel
+    ]
+    return [
+        Work(cases=(case,), inputs=inputs, expectations={case: suite.expect(case)}, show=True)
+        for case in cases
+    ]

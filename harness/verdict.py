@@ -1,6 +1,5 @@
 """From a comparison to a verdict: outcome, severity, expectation, gate. Knows nothing of how traces are made."""
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -101,6 +100,35 @@ def judge(comparison: Comparison, *, decodable: bool) -> tuple[Outcome, Severity
     return outcome, severity
 
 
+# Such a cell says nothing of bits; whether that is a problem depends on who requires the platform.
+LOST = frozenset({Outcome.FELL_BACK, Outcome.UNAVAILABLE})
+
+
+def problem(verdict: Verdict, required: Collection[str]) -> str:
+    """What the gate has against one cell, in one line; empty if nothing."""
+    case, outcome = verdict.case, verdict.outcome
+    if outcome in LOST:
+        needed = {case.encoder, case.decoder} & set(required)
+        return f"{outcome.value}: {case}: {verdict.message}" if needed else ""
+    if verdict.as_expected:
+        return ""
+    return f"{case}: expected {verdict.expected.value}, {outcome.value}"
+
+
+def unproven(ends: Collection[tuple[str, Outcome]], must_diverge: Collection[str]) -> list[str]:
+    """A line for each control precision of `must_diverge` that, of these (precision, outcome), never diverged."""
+    diverged = {
+        precision
+        for precision, outcome in ends
+        if outcome in {Outcome.DIVERGED, Outcome.UNDECODABLE}
+    }
+    return [
+        f"control {precision} never diverged: this run proves nothing about it"
+        for precision in sorted(must_diverge)
+        if precision not in diverged
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Gate:
     """Red or green, and why. `exit_code` as documented: 0, 1, 3."""
@@ -128,26 +156,11 @@ def gate(
     missing = [
         f"required platform {name} did not run" for name in sorted(set(required) & set(absent))
     ]
-    lost = {Outcome.FELL_BACK, Outcome.UNAVAILABLE}
-    missing += [
-        f"{v.outcome.value}: {v.case}: {v.message}"
-        for v in verdicts
-        if v.outcome in lost and {v.case.encoder, v.case.decoder} & set(required)
-    ]
+    found = [(v.outcome in LOST, line) for v in verdicts if (line := problem(v, required))]
+    missing += [line for is_lost, line in found if is_lost]
     if not any(v.outcome.ran for v in verdicts):
         return Gate(exit_code=3, problems=(*missing, "no cell ran"))
-    wrong = [
-        f"{v.case}: expected {v.expected.value}, {v.outcome.value}"
-        for v in verdicts
-        if not v.as_expected and v.outcome not in lost
-    ]
-    seen = Counter(
-        v.case.precision for v in verdicts if v.outcome in {Outcome.DIVERGED, Outcome.UNDECODABLE}
-    )
-    wrong += [
-        f"control {precision} never diverged: this run proves nothing about it"
-        for precision in sorted(must_diverge)
-        if not seen[precision]
-    ]
+    wrong = [line for is_lost, line in found if not is_lost]
+    wrong += unproven([(v.case.precision, v.outcome) for v in verdicts], must_diverge)
     exit_code = 1 if wrong else 3 if missing else 0
     return Gate(exit_code=exit_code, problems=(*wrong, *missing))

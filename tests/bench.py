@@ -181,12 +181,14 @@ def overhead(pattern: str) -> None:
     """Wall time of the default suite with one job over the time inside platforms (imports, loading, running)."""
     from harness import pipeline  # noqa: PLC0415
     from harness.cells import Inputs  # noqa: PLC0415
+    from harness.executors.local import LocalExecutor  # noqa: PLC0415
     from harness.platforms.pool import Pool  # noqa: PLC0415
 
     suite, library, images = load("default"), Library(), pictures(None)
     began = time.perf_counter()
     with Pool() as pool:
-        environments, ready = pipeline.probe(suite, pool)
+        executor = LocalExecutor(pool, jobs=1)
+        environments, ready = pipeline.probe(suite, executor)
         cases = suite.cases(
             codecs=library.names(), images=list(images), platforms=ready, pattern=pattern
         )
@@ -194,9 +196,8 @@ def overhead(pattern: str) -> None:
             suite,
             Inputs(build=library.build, pictures=images),
             cases,
-            pool,
+            executor,
             environments,
-            jobs=1,
             controls=False,
             report=lambda _: None,
             finished=lambda _: None,

@@ -59,14 +59,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         "specification",
     },
     # Static analysis: ONNX bytes in, a report out; no codec, no runtime.
-    "lint": {"errors", "graph_node", "onnx_shapes"},
+    "sarif": set(),
+    "lint": {"errors", "graph_node", "onnx_shapes", "sarif"},
     # Platforms: ONNX bytes and feeds in, traces out.
     "graph_node": {"errors"},
     "onnx_shapes": {"errors", "graph_node"},
     "interpreter": {"errors", "graph_node"},
     "dsp": {"errors", "graph_node", "interpreter", "onnx_shapes"},
     "torch_ops": {"errors", "graph_node", "interpreter", "onnx_shapes"},
-    "platforms": {"dsp", "errors", "interpreter", "registry", "torch_ops", "trace"},
+    "jax_ops": {"dsp", "errors", "graph_node", "interpreter", "onnx_shapes"},
+    "platforms": {
+        "dsp", "errors", "files", "interpreter", "jax_ops", "registry", "torch_ops", "trace",
+    },
     # Both ends; who runs the networks is an argument.
     "endpoints": {
         "bitstream", "build", "cdf", "codecs", "coder", "errors", "images", "lowerings",
@@ -75,6 +79,33 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Compare -> verdict -> report.
     "compare": {"trace"},
     "verdict": {"case", "compare"},
+    # Record there, compare here: files of digests that know no platform.
+    "archive": {"errors", "files"},
+    "digest": {"archive", "errors", "trace"},
+    "recording": {"archive", "digest", "errors", "trace"},
+    "bundle": {"archive", "digest", "errors", "recording", "trace"},
+    "compare_recordings": {"compare", "digest", "errors", "recording", "trace"},
+    "goldens": {"digest", "errors", "recording"},
+    # Makes bundles of builds; who runs the networks is an argument.
+    "bundling": {
+        "bitstream", "build", "bundle", "case", "digest", "endpoints", "errors", "lowerings", "recording",
+        "reference", "trace",
+    },
+    "golden_suite": {
+        "archive", "bitstream", "build", "bundle", "bundling", "endpoints", "errors", "files", "goldens",
+        "recording",
+    },
+    # Runs bundles; with its programs it stands alone where the package is not installed.
+    "recorder": {"bundle", "digest", "errors", "platforms", "recording", "trace"},
+    "kit": {"bundle", "compare_recordings", "errors", "platforms", "recorder"},
+    "one_file": {"archive", "errors"},
+    # From "differs" to the node, and to the mechanism: ONNX files and traces, whoever made them.
+    "taps": {"errors", "lint"},
+    "bisect": {"cdf", "compare", "errors", "files", "platforms", "taps", "trace"},
+    "explain": {
+        "bisect", "dsp", "errors", "graph_node", "interpreter", "onnx_shapes", "platforms",
+        "registry", "taps", "trace",
+    },
     "results": {"case", "verdict"},
     # Rate and distortion: pictures and numbers.
     "bd_rate": {"errors"},
@@ -82,9 +113,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rd": {"bd_rate", "errors", "images", "ms_ssim"},
     "jpeg": {"errors", "images", "rd"},
     "rd_study": {"bd_rate", "errors", "jpeg", "ms_ssim", "rd"},
+    "margin": {"errors"},
     "narrowest": {"errors", "precision", "rd"},
     "report": {
-        "bd_rate", "case", "compare", "errors", "files", "jpeg", "rd", "rd_study", "results", "verdict",
+        "bd_rate", "case", "compare", "errors", "files", "jpeg", "margin", "rd", "rd_study", "results",
+        "sarif", "verdict",
     },
     "suite": {
         "case", "compare", "errors", "fixtures", "lowerings", "precision", "verdict",
@@ -112,13 +145,26 @@ MAY_IMPORT: dict[str, set[str]] = {
         "bitstream", "build", "calibration", "cdf", "codecs", "endpoints", "errors", "files",
         "images", "library", "ms_ssim", "rd",
     },
+    "margin_study": {"cdf", "codecs", "endpoints", "errors", "lowerings", "margin", "problems"},
     "measure": {"build", "endpoints", "images", "lowerings", "ms_ssim", "rd", "ship", "trace"},
     "cells": {
-        "auto", "bitstream", "build", "case", "compare", "endpoints", "errors", "images", "lowerings",
-        "platforms", "precision", "results", "suite", "trace", "verdict",
+        "auto", "bitstream", "build", "case", "compare", "endpoints", "errors", "lowerings",
+        "platforms", "precision", "trace", "verdict",
+    },
+    "group": {
+        "bitstream", "build", "case", "cells", "compare", "endpoints", "images", "platforms", "results",
+        "suite", "trace", "verdict",
+    },
+    "executors": {
+        "bitstream", "build", "case", "cells", "endpoints", "errors", "group", "lowerings", "platforms",
+        "verdict",
     },
     "pipeline": {
-        "case", "cells", "errors", "lowerings", "platforms", "results", "suite", "verdict",
+        "case", "cells", "executors", "group", "lowerings", "results", "suite", "verdict",
+    },
+    "pytest_plugin": {
+        "case", "cells", "errors", "executors", "group", "library", "platforms", "report", "suite",
+        "verdict",
     },
     "selftest": {
         "bitstream", "build", "calibrate", "calibration", "case", "cells", "compare", "endpoints",
@@ -127,13 +173,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         "auto", "bd_rate", "bitstream", "build", "calibration", "calibrators", "cells", "codecs",
-        "encodings", "endpoints", "errors", "files", "images", "jpeg", "library", "lint",
-        "lowerings", "measure", "narrowest", "pipeline", "platforms", "precision", "problems", "rd",
+        "encodings", "endpoints", "errors", "executors", "files", "images", "jpeg", "library", "lint",
+        "lowerings", "margin", "margin_study", "measure", "narrowest", "pipeline", "platforms", "precision", "problems", "rd",
         "rd_study", "report", "results", "selftest", "ship", "specification", "suite", "train",
         "verdict",
+        "bisect", "case", "explain", "taps", "trace",
+        "bundle", "bundling", "compare_recordings", "fixtures", "golden_suite", "goldens", "one_file",
+        "recorder", "recording",
     },
 }  # fmt: skip
-SEE_WIDE = {"cells", "pipeline", "selftest", "library", "ship", "cli"}
+SEE_WIDE = {"cells", "group", "executors", "pipeline", "pytest_plugin", "selftest", "library", "ship", "cli"}
 
 
 def layer(path: Path) -> str:
@@ -200,7 +249,7 @@ def test_a_platform_never_sees_a_model() -> None:
 
 
 def test_the_comparison_never_sees_a_platform() -> None:
-    for name in ("compare", "verdict", "results", "report"):
+    for name in ("compare", "compare_recordings", "goldens", "verdict", "results", "report"):
         assert reachable(name).isdisjoint({"platforms", "lowerings", "codecs", "quantize"})
 
 

@@ -27,6 +27,7 @@ from harness.errors import (
     Unsupported,
     UserError,
 )
+from harness.executors.local import LocalExecutor
 from harness.images import read_image
 from harness.library import Library
 from harness.platforms.base import PLATFORMS, Session
@@ -170,7 +171,8 @@ def execute(
     report: Callable[[pipeline.Progress], None] = lambda _: None,
     finished: Callable[[Sequence[Verdict]], None] = lambda _: None,
 ) -> Run:
-    environments, ready = pipeline.probe(plan, pool)
+    executor = LocalExecutor(pool, jobs=1)
+    environments, ready = pipeline.probe(plan, executor)
     cases = plan.cases(
         codecs=codecs, images=list(inputs.pictures), platforms=ready, pattern=pattern
     )
@@ -178,9 +180,8 @@ def execute(
         plan,
         inputs,
         cases,
-        pool,
+        executor,
         environments,
-        jobs=1,
         controls=pattern == "*",
         report=report,
         finished=finished,
@@ -361,7 +362,7 @@ def test_a_platform_that_cannot_even_start_is_unavailable() -> None:
 
 def test_an_unknown_platform_is_a_users_mistake() -> None:
     with Pool() as pool, pytest.raises(UserError, match="no platform named 'vaporware'"):
-        pipeline.probe(suite("vaporware", A), pool)
+        pipeline.probe(suite("vaporware", A), LocalExecutor(pool, 1))
 
 
 def test_a_control_that_never_diverges_is_red() -> None:
@@ -519,7 +520,7 @@ def test_a_shipped_codec_crosses_real_platforms(shipped: tuple[str, cells.Inputs
 def test_a_platform_that_is_not_here_is_probed_with_its_remedy() -> None:
     plan = suite(A, optional=["ort-cuda"])
     with Pool(120) as pool:
-        environments, ready = pipeline.probe(plan, pool)
+        environments, ready = pipeline.probe(plan, LocalExecutor(pool, 1))
     if "ort-cuda" in ready:
         pytest.skip("this machine has CUDA")
     assert ready == [A]

@@ -23,9 +23,22 @@ def main() -> None:
 
 
 def invoke(arguments: list[str]) -> int:
-    """Run one command and return its exit code: 0 as expected, 1 not, 2 bad usage or input, 3 nothing ran."""
+    """Run one command; its exit code: 0 as expected, 1 not, 2 bad input, 3 nothing ran, 4 a golden is stale."""
     # Imported late: `crosscheck --help` need not wait for torch.
-    from harness.cli import calibrate, codec, lint, rd, run, training  # noqa: F401, PLC0415 - each adds its commands
+    from harness.cli import (  # noqa: F401, PLC0415 - each adds its commands
+        bisect,
+        bundle,
+        calibrate,
+        codec,
+        fleet,
+        golden,
+        lint,
+        margin,
+        platforms,
+        rd,
+        run,
+        training,
+    )
     from harness.cli.app import app  # noqa: PLC0415
 
     try:

@@ -2,8 +2,10 @@
 # ruff: noqa: PLC0415
 
 import json
+import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,14 +23,18 @@ from harness.cli.app import (
     progress_bar,
     split_codec,
 )
+from harness.cli.fleet import address_of
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from harness.executors.base import Executor
     from harness.library import Library
     from harness.pipeline import Progress as Step
+    from harness.report import Results
     from harness.results import Run
     from harness.verdict import Verdict
 
+LOCAL = "local"
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder of the report; default reports/SUITE.")
 ]
@@ -40,6 +46,7 @@ Out = Annotated[
 - `crosscheck run` - the default suite, on the codecs and images that ship
 - `crosscheck run default --case '*/w8a8/*/ort-cpu+torch/*'` - some cells of it
 - `crosscheck run --images photos --checkpoint mine.pth` - your pictures and your weights
+- `crosscheck run default --executor dask://10.0.0.1:8786` - on a cluster, each end where its platform is
 - `crosscheck run selftest` - does the harness itself catch what it must?
 
 Exit codes: 0 as expected, 1 not as expected, 2 wrong usage or bad input, 3 nothing ran or a required platform is missing."""
@@ -59,6 +66,10 @@ def run(
     add: Annotated[
         list[str] | None, typer.Option(help="Require one more platform; may be repeated.")
     ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(help="local, or dask://HOST:PORT: a cluster of `crosscheck worker`s."),
+    ] = LOCAL,
     checkpoint: Checkpoint = None,
     codec: FamilyName = None,
     quality: Quality = None,
@@ -70,7 +81,7 @@ def run(
     if suite == "selftest":
         from harness import selftest
 
-        if (case, images, add, checkpoint, codec) != ("*", None, None, None, None):
+        if (case, images, add, checkpoint, codec, executor) != ("*", *[None] * 4, LOCAL):
             raise UserError("run selftest takes --out alone: it always makes all of its checks")
 
         finished = selftest.run()
@@ -79,9 +90,9 @@ def run(
             suite,
             case,
             images,
-            jobs,
             add or [],
             folder,
+            _executor(executor, jobs),
             open_library(checkpoint, *split_codec(codec, quality), pretrained, calibrate),
         )
     raise typer.Exit(_conclude(finished, folder))
@@ -91,16 +102,15 @@ def _run_suite(
     name: str,
     pattern: str,
     images: Path | None,
-    jobs: int,
     add: Sequence[str],
     folder: Path,
+    opened: "AbstractContextManager[Executor]",
     library: "Library",
 ) -> "Run":
     from harness import pipeline, suite
     from harness.cells import Inputs
     from harness.library import pictures
     from harness.platforms.base import PLATFORMS
-    from harness.platforms.pool import Pool
 
     for extra in add:
         PLATFORMS[extra]  # unknown names end here
@@ -111,9 +121,9 @@ def _run_suite(
     if library.is_foreign:
         chosen = suite.on_all_codecs(chosen)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Pool() as pool:
+    with opened as executor:
         with console.status("starting platforms"):
-            environments, ready = pipeline.probe(chosen, pool)
+            environments, ready = pipeline.probe(chosen, executor)
         for platform, record in environments.items():
             if "unavailable" in record:
                 console.print(
@@ -141,13 +151,29 @@ def _run_suite(
                 chosen,
                 inputs,
                 cases,
-                pool,
+                executor,
                 environments,
-                jobs=jobs,
                 controls=pattern == "*",
                 report=report,
                 finished=journal.append,
             )
+
+
+@contextmanager
+def _executor(named: str, jobs: int) -> "Iterator[Executor]":
+    """Who runs the cells, as `--executor` says; it ends what it started."""
+    if named == LOCAL:
+        from harness.executors.local import LocalExecutor
+        from harness.platforms.pool import Pool
+
+        with Pool() as pool:
+            yield LocalExecutor(pool, jobs)
+        return
+    scheduler = address_of(named, "--executor")
+    from harness.executors.dask import DaskExecutor
+
+    with DaskExecutor(scheduler, jobs) as cluster:
+        yield cluster
 
 
 class _Journal:
@@ -179,6 +205,7 @@ def _conclude(finished: "Run", folder: Path) -> int:
     results = to_results(finished)
     write_reports(results, make_figures(finished, results), folder)
     (folder / "cells.jsonl").unlink(missing_ok=True)
+    add_step_summary(results)
     for item in renderables(results):
         console.print(item)
     for line in failure_lines(results):
@@ -189,6 +216,26 @@ def _conclude(finished: "Run", folder: Path) -> int:
         f"report: {folder / 'index.html'}   exit code {_exit_code(finished)}", markup=False
     )
     return _exit_code(finished)
+
+
+def add_step_summary(results: "Results") -> None:
+    """On GitHub the summary is added to the page of the CI step; where that fails, the gate stands all the same."""
+    from harness.report.step_summary import LIMIT, step_summary
+
+    named = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not named:
+        return
+    page = Path(named)
+    try:
+        taken = page.stat().st_size if page.exists() else 0
+        with page.open("ab") as stream:
+            stream.write(step_summary(results, LIMIT - taken))
+    except OSError as error:
+        console.print(
+            f"cannot add to $GITHUB_STEP_SUMMARY, {page}: {error.strerror or error}",
+            style="yellow",
+            markup=False,
+        )
 
 
 def _exit_code(finished: "Run") -> int:

@@ -1,21 +1,17 @@
 """Reports as text, JSON and SARIF: pure functions of them."""
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
 from typing import TypedDict
-from urllib.parse import quote
 
+from harness import sarif
 from harness.lint import deviations  # noqa: F401 - its rules join the registry
 from harness.lint.findings import Finding, Level, Report, Verdict
 from harness.lint.rules import RULES, Rule
 from harness.lint.site import number
 
 SCHEMA = 1
-SARIF_SCHEMA = (
-    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-)
 _SARIF_LEVELS = {
     Level.INEXACT: "error",
     Level.CONDITION: "warning",
@@ -191,7 +187,7 @@ def to_sarif(reports: Sequence[Report], version: str) -> str:
             }
         },
         "artifacts": [
-            {"location": {"uri": _uri(report.model)}, "hashes": {"sha-256": report.sha256}}
+            {"location": {"uri": sarif.uri(report.model)}, "hashes": {"sha-256": report.sha256}}
             for report in reports
         ],
         "results": [
@@ -201,18 +197,13 @@ def to_sarif(reports: Sequence[Report], version: str) -> str:
         ],
         "properties": {"verdicts": {report.model: report.verdict.value for report in reports}},
     }
-    content = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _uri(model: str) -> str:
-    return quote(model.replace("\\", "/"))
+    return sarif.document([run])
 
 
 def _sarif_rule(rule: Rule) -> dict[str, object]:
     return {
         "id": rule.name,
-        "name": "".join(part.capitalize() for part in rule.name.split("-")),
+        "name": sarif.rule_name(rule.name),
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.why},
         "help": {"text": rule.remedy},
@@ -226,7 +217,6 @@ def _sarif_rule(rule: Rule) -> dict[str, object]:
 
 
 def _sarif_result(report: Report, artifact: int, finding: Finding, rule: int) -> dict[str, object]:
-    identity = "\0".join((finding.rule, finding.node, finding.output))
     return {
         "ruleId": finding.rule,
         "ruleIndex": rule,
@@ -235,7 +225,7 @@ def _sarif_result(report: Report, artifact: int, finding: Finding, rule: int) ->
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": _uri(report.model), "index": artifact}
+                    "artifactLocation": {"uri": sarif.uri(report.model), "index": artifact}
                 },
                 "logicalLocations": [
                     {
@@ -247,7 +237,7 @@ def _sarif_result(report: Report, artifact: int, finding: Finding, rule: int) ->
             }
         ],
         "partialFingerprints": {
-            "crosscheckLint/v1": hashlib.sha256(identity.encode()).hexdigest()[:32]
+            "crosscheckLint/v1": sarif.fingerprint(finding.rule, finding.node, finding.output)
         },
         "properties": {
             "severity": finding.level.value,

@@ -11,6 +11,7 @@ from harness.report.html import to_html
 from harness.report.json_results import dumps, load, to_results, without_timings
 from harness.report.junit import to_junit
 from harness.report.markdown import to_markdown
+from harness.report.sarif import to_sarif
 from harness.report.schema import Results
 from harness.results import Run
 
@@ -49,6 +50,7 @@ def write_reports(results: Results, figures: Mapping[str, bytes], out: Path) -> 
     texts = {
         "results.json": dumps(results),
         "junit.xml": to_junit(results),
+        "results.sarif": to_sarif(results),
         "summary.md": to_markdown(results),
         "index.html": to_html(results, figures),
     }

@@ -170,6 +170,11 @@ def dumps(results: Results) -> str:
     return text.replace('"cells": []', f'"cells": {cells}', 1) + "\n"
 
 
+def cell_line(position: int) -> int:
+    """The line of `dumps`, from 1, that holds this cell: a brace and the list's key come first."""
+    return 3 + position
+
+
 def load(path: Path) -> Results:
     """Read what `dumps` wrote; anything else is a UserError of one line."""
     try:

@@ -1,29 +1,28 @@
 """results.json as JUnit XML: one test case a cell, and one more for the gate."""
 
 import re
+from collections.abc import Collection
 from xml.etree import ElementTree as ET
 
 from harness.report.headline import headline
-from harness.report.matrix import evidence, repeat_command
+from harness.report.matrix import blamed, evidence, fails, repeat_command
 from harness.report.schema import CellResult, Results
 from harness.verdict import Outcome
 
 # XML 1.0 has no way to write these, and crash messages may hold them.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _RAN = frozenset(outcome.value for outcome in Outcome if outcome.ran)
-_MAY_BE_ABSENT = frozenset({Outcome.UNAVAILABLE.value, Outcome.FELL_BACK.value})
 _MOST_PROBLEMS = 100
 
 
 def to_junit(results: Results) -> str:
     """The document as text. A platform that is absent, but that nothing requires, is skipped."""
     summary = results["summary"]
-    # A gate problem reads "case: ..." or "outcome: case: ...".
-    blamed = {part for problem in summary["problems"] for part in problem.split(": ")[:2]}
+    named = blamed(results)
     suite = ET.Element("testsuite", name=_legal(f"crosscheck.{results['suite']}"))
     suite.append(_properties(results))
     for cell in results["cells"]:
-        suite.append(_cell(results["suite"], cell, required=cell["case"] in blamed))
+        suite.append(_cell(results["suite"], cell, named))
     suite.append(_gate(results))
     counts = {
         "tests": str(len(suite.findall("testcase"))),
@@ -55,7 +54,7 @@ def _properties(results: Results) -> ET.Element:
     return element
 
 
-def _cell(suite: str, cell: CellResult, *, required: bool) -> ET.Element:
+def _cell(suite: str, cell: CellResult, named: Collection[str]) -> ET.Element:
     testcase = ET.Element(
         "testcase",
         classname=_legal(
@@ -68,7 +67,7 @@ def _cell(suite: str, cell: CellResult, *, required: bool) -> ET.Element:
         return testcase
     if cell["outcome"] in _RAN:
         tag = "failure"
-    elif required or cell["outcome"] not in _MAY_BE_ABSENT:
+    elif fails(cell, named):
         tag = "error"
     else:
         tag = "skipped"

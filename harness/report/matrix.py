@@ -2,12 +2,12 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.compare import Divergence
 from harness.report.schema import CellResult, DivergenceResult, Results
-from harness.verdict import Expectation, Outcome, Severity
+from harness.verdict import LOST, Expectation, Outcome, Severity
 
 # From good to bad. A lost picture outweighs a platform that did not run: that says nothing of bits.
 WORST_LAST = (
@@ -214,6 +214,18 @@ def evidence(cell: CellResult) -> str:
         words = f"expected {cell['expected']}, {cell['outcome']}"
         parts.append(f"{words}: {cell['reason']}" if cell["reason"] else words)
     return "; ".join(parts)
+
+
+def blamed(results: Results) -> frozenset[str]:
+    """The cases that a problem of the gate names: it reads "case: ..." or "outcome: case: ..."."""
+    problems = results["summary"]["problems"]
+    return frozenset(part for problem in problems for part in problem.split(": ")[:2])
+
+
+def fails(cell: CellResult, named: Collection[str]) -> bool:
+    """Whether a cell is a fault: not as expected, and no absence that the gate (which names cases) lets pass."""
+    lost = Outcome(cell["outcome"]) in LOST
+    return not cell["as_expected"] and (not lost or cell["case"] in named)
 
 
 def repeat_command(suite: str, case: str) -> str:

@@ -88,13 +88,14 @@ def _headline_style(results: Results) -> str:
 def failure_lines(results: Results, most: int = 20) -> list[str]:
     """For each cell that is not as expected: what, where it differs first, how to repeat it."""
     cells = [cell for cell in results["cells"] if not cell["as_expected"]]
-    lines = [line for cell in cells[:most] for line in _failure(results["suite"], cell)]
+    lines = [line for cell in cells[:most] for line in failure_block(results["suite"], cell)]
     if len(cells) > most:
         lines.append(f"... and {len(cells) - most:,} more cells that are not as expected")
     return lines
 
 
-def _failure(suite: str, cell: CellResult) -> list[str]:
+def failure_block(suite: str, cell: CellResult) -> list[str]:
+    """One cell: what became of it, where it differs first, what was expected, how to repeat it."""
     lines = [f"{cell['outcome'].upper()} {cell['case']}"]
     found = cell["first_gated_divergence"] or cell["first_divergence"]
     if found is not None:

@@ -47,7 +47,8 @@ outcome = "identical"
 reason = "integers"
 """
 COMMANDS = [
-    "calibrate", "calibrators", "codecs", "decode", "encode", "export", "lint", "platforms", "rd", "report", "run", "train",
+    "bisect", "bundle", "calibrate", "calibrators", "codecs", "compare", "decode", "encode", "explain", "export", "golden",
+    "lint", "margin", "platforms", "rd", "record", "report", "run", "taps", "train", "worker",
 ]  # fmt: skip
 
 
@@ -459,8 +460,9 @@ def test_every_command_is_known_here(capfd: pytest.CaptureFixture[str]) -> None:
     from harness.cli.app import app  # noqa: PLC0415
 
     output(capfd, "--help")
-    names = sorted(c.name or c.callback.__name__ for c in app.registered_commands if c.callback)
-    assert names == COMMANDS
+    commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    groups = [group.name for group in app.registered_groups]
+    assert sorted([*commands, *groups]) == COMMANDS
 
 
 def test_wrong_usage_is_2(capfd: pytest.CaptureFixture[str]) -> None:

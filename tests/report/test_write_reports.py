@@ -8,7 +8,7 @@ from harness.results import Run
 from harness.verdict import Outcome
 from tests.report.report_runs import make_case, make_run, make_verdict
 
-TEXTS = ("results.json", "junit.xml", "summary.md", "index.html")
+TEXTS = ("results.json", "junit.xml", "results.sarif", "summary.md", "index.html")
 
 
 def test_everything_is_written_and_nothing_else(green_run: Run, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_lone_surrogates_can_be_written_and_read_back(tmp_path: Path) -> None:
 def test_empty_run_is_written(tmp_path: Path) -> None:
     run = make_run([])
     results = to_results(run)
-    assert len(write_reports(results, make_figures(run, results), tmp_path)) == 5
+    assert len(write_reports(results, make_figures(run, results), tmp_path)) == 6
 
 
 def test_unwritable_folder_is_one_line(unwritable: Path) -> None:
