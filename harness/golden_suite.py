@@ -6,7 +6,7 @@ what `accept` in the command line hands it.
 """
 
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -160,6 +160,17 @@ def read_stream(folder: Path, wanted: Wanted) -> Bitstream:
         return unpack(read_bytes(path))
     except UserError as error:
         raise UserError(f"cannot read {path}: {error}") from error
+
+
+def current(folder: Path, every: Sequence[Wanted], there: Iterable[Golden]) -> list[Golden]:
+    """The goldens that are of the same specification as the stream they decode; older ones have no say any more."""
+    streams = {wanted.subject: read_stream(folder, wanted).header for wanted in every}
+    return [
+        golden
+        for golden in there
+        if golden.subject in streams
+        and bytes.fromhex(golden.specification) == streams[golden.subject].specification
+    ]
 
 
 def renew_stream(

@@ -182,7 +182,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         "recorder", "recording",
     },
 }  # fmt: skip
-SEE_WIDE = {"cells", "group", "executors", "pipeline", "pytest_plugin", "selftest", "library", "ship", "cli"}
+SEE_WIDE = {
+    "cells",
+    "group",
+    "executors",
+    "pipeline",
+    "pytest_plugin",
+    "selftest",
+    "library",
+    "ship",
+    "cli",
+}
 
 
 def layer(path: Path) -> str:

@@ -12,7 +12,7 @@ from harness.calibrate import forward, observe
 from harness.calibration import Calibration, ChannelRange
 from harness.cdf import scale_thresholds
 from harness.errors import UserError
-from harness.integer_layer import PRODUCT_LIMIT
+from harness.integer_layer import PRODUCT_LIMIT, split
 from harness.network import Convolution, Gdn, LeakyRelu, Network, Relu
 from harness.precision import Precision
 from harness.quantize import quantize_h_s
@@ -281,3 +281,12 @@ def test_a_leaky_slope_that_max_cannot_make_is_refused(slope: float) -> None:
     network = random_pointwise(2, slope)
     with pytest.raises(UserError, match=r"layer h_s\.0"):
         integer(network, observed(network))
+
+
+@pytest.mark.parametrize("precision", ["w9a16", "w13a8", "w16a16"])
+def test_no_byte_of_a_split_weight_is_the_least_int8(precision: str) -> None:
+    """Two products of -128 and -128 leave 16 bits where a processor adds pairs there."""
+    for layer in integer(precision=precision).convolutions:
+        _, low = split(layer.weight)
+        assert np.abs(layer.weight).max() > 127
+        assert low.min() >= -127

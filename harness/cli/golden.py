@@ -101,7 +101,7 @@ def accept(
     recording = Recording.load(trace) if trace else _record_here(place, wanted, Library())
     made = [g for g in goldens_of(recording) if any(g.subject == each.subject for each in wanted)]
     before = golden_suite.on_disk(place)
-    _refuse(made, wanted, list(before.values()) if trace else [])
+    _refuse(made, wanted, golden_suite.current(place, wanted, before.values()) if trace else [])
     for new in made:
         path = golden_suite.golden_path(place, new)
         path.parent.mkdir(parents=True, exist_ok=True)
