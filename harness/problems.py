@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from harness import emulate, images
 from harness.calibrate import forward
-from harness.calibration import Calibration
+from harness.calibration import F64, Calibration
 from harness.calibrators.base import Granularity, Observer, Problem
-from harness.code_length import code_length
+from harness.code_length import code_length, code_lengths
 from harness.codecs.base import DOWNSAMPLING, Codec
 from harness.errors import UserError
 from harness.network import F32
 from harness.precision import Precision
 from harness.quantize import quantize_g_s, quantize_h_s
-from harness.specification import I32, IntegerNet
+from harness.specification import I32, SIGMA_MAX, IntegerNet
 
 # Pictures are large before g_s ends: it is calibrated on the middle of each, this many latents wide and high.
 CROP = 16
@@ -89,6 +89,9 @@ def _h_s_problem(
         granularity=granularity,
         quantize=quantize,
         cost=lambda net: sum(rate(codec, net, each) for each in found),
+        shifted_costs=lambda net, shifts: sum(
+            (shifted_rates(codec, net, each, shifts) for each in found), np.zeros(1)
+        ),
         report=report,
     )
 
@@ -97,6 +100,17 @@ def rate(codec: Codec, net: IntegerNet, found: Latents) -> float:
     """Bits of y at the coder with the entropy parameters of a specification of h_s."""
     y_symbols, outputs = _coded(net, found)
     return code_length(y_symbols, outputs["indexes"], codec.y_tables)
+
+
+def shifted_rates(codec: Codec, net: IntegerNet, found: Latents, shifts: Sequence[int]) -> F64:
+    """Bits of each channel of y, [shifts, C], if every sigma were so many steps larger."""
+    y_symbols, outputs = _coded(net, found)
+    rates = []
+    for shift in shifts:
+        sigma = np.clip(outputs["scales_hat"] + shift, 0, SIGMA_MAX)
+        indexes = np.searchsorted(net.thresholds, sigma, side="left").astype(np.int32)
+        rates.append(code_lengths(y_symbols, indexes, codec.y_tables).sum(axis=(0, 2, 3)))
+    return np.array(rates)
 
 
 def _coded(net: IntegerNet, found: Latents) -> tuple[I32, dict[str, I32]]:

@@ -40,7 +40,8 @@ class Problem:
     `inputs`: the network's real inputs, each float32 [1, C, H, W]; `symbols`: the same as the integers that the integer
     network takes, int32 of the same shape. `quantize` makes the specification of a calibration and
     calls the observer, in order, with every layer as it is quantized (weights already times the scale of their inputs).
-    `cost` is what the codec pays for a specification on the same inputs, in bits (of h_s: at the coder; None if unknown).
+    `cost` is what the codec pays for a specification on the same inputs, in bits (of h_s: at the coder; None if unknown);
+    `shifted_costs` what it would pay for each channel of sigma, [shifts, C], if that were so many steps larger.
     """
 
     network: Network
@@ -50,6 +51,7 @@ class Problem:
     granularity: Granularity
     quantize: Callable[[Calibration, Observer | None], IntegerNet]
     cost: Callable[[IntegerNet], float] | None = None
+    shifted_costs: Callable[[IntegerNet, Sequence[int]], F64] | None = None
     report: Callable[[str], None] = lambda _: None
 
     def activations(self) -> Iterator[Mapping[str, F32]]:
