@@ -65,11 +65,11 @@ class RateCalibrator:
                     break
         if problem.shifted_costs is None:
             return best
-        shifted = _shifted(problem, best, problem.shifted_costs)
+        shifted = shift_sigma(problem, best, problem.shifted_costs)
         return shifted if problem.cost(problem.quantize(shifted, None)) < least else best
 
 
-def _shifted(
+def shift_sigma(
     problem: Problem, found: Calibration, costs_of: Callable[[IntegerNet, Sequence[int]], F64]
 ) -> Calibration:
     """With the biases of sigma that cost fewest bits, channel by channel."""
