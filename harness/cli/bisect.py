@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.app import Json, app
+from harness.cli.app import Json, RunsOn, app
 from harness.cli.subject import Files, Subject, from_case, from_files
 from harness.errors import UserError
 
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from harness.platforms.pool import Pool
 
 SideA = Annotated[
-    str, typer.Argument(metavar="A", help="A platform, or a .trace of tapped values.")
+    str,
+    typer.Argument(
+        metavar="A", help="A platform, or what `crosscheck taps` wrote of the same --model."
+    ),
 ]
 SideB = Annotated[str, typer.Argument(metavar="B", help="The other one.")]
 CaseName = Annotated[
     str | None,
     typer.Argument(
-        metavar="[CASE]", help="A case of a codec that ships; its platforms give way to A and B."
+        metavar="[CASE]",
+        help="A case of a codec that ships, without its platforms: A encodes, B decodes.",
     ),
 ]
 Model = Annotated[Path | None, typer.Option(help="An ONNX file in the place of a case.")]
@@ -32,10 +36,12 @@ ModelB = Annotated[
 ]
 FeedsB = Annotated[Path | None, typer.Option(help="B's own inputs.")]
 Network = Annotated[str, typer.Option(help="Which network of the case.")]
-Images = Annotated[Path | None, typer.Option(help="Folder of pictures for the case.")]
+Images = Annotated[
+    Path | None, typer.Option(help="Folder of pictures in place of the shipped ones.")
+]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Folder for the least graph and input that diverge."),
+    typer.Option("--out", "-o", help="Folder to write: the least graph and input that diverge."),
 ]
 Keep = Annotated[int, typer.Option(min=1, help="Cut no axis of the least input shorter than this.")]
 EXIT_CODES = "Exit codes: 0 identical, 1 a divergence was found, 2 wrong usage or bad input, 3 a platform is missing."
@@ -44,10 +50,10 @@ EXIT_CODES = "Exit codes: 0 identical, 1 a divergence was found, 2 wrong usage o
 @app.command(
     epilog=f"""Examples:
 
-- `crosscheck bisect ort-cpu torch mbt2018-mean/q3/fp32/hyperprior/float32/kodim01.c128 --images kodak -o repro`
-- `crosscheck bisect ort-cpu ort-cpu-noopt --model h_s.onnx --feeds z.npz --out repro` - any ONNX file
-- `crosscheck bisect a.trace b.trace --model h_s.onnx --feeds z.npz` - what two machines recorded
+- `crosscheck bisect ort-cpu torch mbt2018-mean/q3/fp32/hyperprior/float32/astronaut.c128 -o repro` - its middle 128 x 128
 - `python repro/repro.py` - runs the least graph again
+- `crosscheck bisect ort-cpu ort-cpu-noopt --model h_s.onnx --feeds z.npz` - any ONNX file
+- `crosscheck bisect a.trace b.trace --model h_s.onnx --feeds z.npz` - what `crosscheck taps` wrote on two machines
 
 {EXIT_CODES}"""
 )
@@ -86,7 +92,7 @@ def bisect(
 @app.command(
     epilog=f"""Examples:
 
-- `crosscheck explain ort-cpu torch mbt2018-mean/q3/fp32/hyperprior/float32/kodim01.c128 --images kodak`
+- `crosscheck explain ort-cpu torch-avx2 bmshj2018-hyperprior/q3/fp32/hyperprior/float32/hubble`
 - `crosscheck explain dsp-exact32 dsp-pairsat --model layer.onnx --feeds layer.npz`
 - `crosscheck explain a.trace b.trace --model a.onnx --model-b b.onnx --feeds x.npz` - a flipped weight is named
 - `crosscheck explain ncnn torch --model x.onnx --feeds x.npz --switch ncnn=ncnn-nowinograd` - by intervention
@@ -207,14 +213,16 @@ def _conclude(
 
 
 @app.command(
-    epilog="""Example: `crosscheck taps torch --model h_s.onnx --feeds z.npz -o there.trace`, then here
-`crosscheck bisect ort-cpu there.trace --model h_s.onnx --feeds z.npz`"""
+    epilog="""Examples:
+
+- there: `crosscheck taps --model h_s.onnx --feeds z.npz --platform torch -o there.trace`
+- here: `crosscheck bisect ort-cpu there.trace --model h_s.onnx --feeds z.npz`"""
 )
 def taps(
-    platform: Annotated[str, typer.Argument(help="Where to run; see `crosscheck platforms`.")],
     model: Annotated[Path, typer.Option(help="An ONNX file.")],
     feeds: Annotated[Path, typer.Option(help="Its inputs by name, an .npz.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The trace to write.")],
+    platform: RunsOn,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Trace to write.")],
 ) -> None:
     """Record every intermediate value of a graph on one platform, for a bisection elsewhere."""
     from harness.bisect.feeds import read_feeds

@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     epilog="""Examples:
 
 - `crosscheck bundle mbt2018-mean/q3 --precision fp32 --precision w8a8 --crop 128 -o x.bundle`
-- there: `crosscheck record x.bundle --platform torch -o y.trace`, or with numpy and a runtime alone:
-  `python -m zipfile -e x.bundle kit` and `python kit/record.pyz x.bundle --platform ort-cpu -o y.trace`
-- here: `crosscheck compare x.bundle y.trace`"""
+- there: `crosscheck record x.bundle --platform torch -o y.trace`
+- there, with numpy and a runtime alone: `python -m zipfile -e x.bundle kit`, then
+  `python kit/record.pyz x.bundle --platform ort-cpu -o y.trace`
+- here: `crosscheck compare x.bundle y.trace --run '*/w8a8/*/h_s'`"""
 )
 def bundle(
     codec: Annotated[
@@ -50,7 +51,8 @@ def bundle(
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Bundle to write.")] = Path("x.bundle"),
     precision: Annotated[
-        list[str] | None, typer.Option(help="fp32, a control or integers; may be repeated.")
+        list[str] | None,
+        typer.Option(help="fp32, a control or integers; may be repeated; default w8a8."),
     ] = None,
     scope: Scope = "hyperprior",
     lowering: Lowering = None,
@@ -58,14 +60,17 @@ def bundle(
         Path | None, typer.Option(help="Folder of pictures in place of the shipped ones.")
     ] = None,
     image: Annotated[
-        list[str] | None, typer.Option(help="Only this picture, such as astronaut; repeatable.")
+        list[str] | None,
+        typer.Option(help="Only this picture, such as astronaut; may be repeated."),
     ] = None,
     crop: Annotated[
         int, typer.Option(min=0, max=65536, help="The middle N x N pixels of each; 0: all.")
     ] = 0,
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="Expected tensors whose bytes come along: all, none or a name."),
+        typer.Option(
+            help="Expected tensors whose bytes come along: all (the default), none or a name."
+        ),
     ] = None,
     platform: RunsOn = "ort-cpu",
     checkpoint: Checkpoint = None,
@@ -80,6 +85,8 @@ def bundle(
     from harness.one_file import programs
     from harness.platforms.pool import Pool
 
+    if codec is None and checkpoint is None:
+        raise UserError("which codec? Name one, such as mbt2018-mean/q3, or give --checkpoint FILE")
     family, quality = split_codec(codec, None)
     library = open_library(checkpoint, family, quality, pretrained, calibrate, calibration)
     name = name_of(library, family, quality)
@@ -121,7 +128,14 @@ def _size(path: Path) -> str:
     return f"{path.stat().st_size / 2**20:.1f} MiB"
 
 
-@app.command(epilog="Example: `crosscheck record x.bundle --platform torch -o y.trace`")
+@app.command(
+    epilog="""Examples:
+
+- `crosscheck record x.bundle --platform torch -o y.trace`
+- `crosscheck compare x.bundle y.trace` - then, here or elsewhere; `record` itself only counts what differs
+
+Exit codes: 0 recorded, 2 wrong usage or bad input, 3 the platform is missing."""
+)
 def record(
     file: Annotated[Path, typer.Argument(help="What `crosscheck bundle` wrote.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Trace to write.")],
@@ -151,6 +165,7 @@ def record_on(kit: "Bundle", platform: str, keep: Iterable[str] | None = None) -
     from harness.platforms.base import PLATFORMS
     from harness.platforms.pool import Pool
 
+    chosen = PLATFORMS[platform]
     with Pool() as pool, progress_bar() as bar:
         task = bar.add_task("runs", total=len(kit.expected.runs), now="")
 
@@ -159,7 +174,7 @@ def record_on(kit: "Bundle", platform: str, keep: Iterable[str] | None = None) -
 
         return recorder.record(
             kit,
-            PLATFORMS[platform],
+            chosen,
             pool.child(platform),
             keep=list(keep or [recorder.DIVERGED]),
             report=report,
@@ -167,9 +182,12 @@ def record_on(kit: "Bundle", platform: str, keep: Iterable[str] | None = None) -
 
 
 @app.command(
-    epilog="""Example: `crosscheck compare x.bundle y.trace --run '*/w8a8/*/h_s'`
+    epilog="""Examples:
 
-Exit codes: 0 identical, 1 diverged, 2 bad input or another specification, 3 nothing to compare. Where there is numpy alone:
+- `crosscheck compare x.bundle y.trace --run '*/w8a8/*/h_s'` - the integer networks alone
+- `crosscheck compare a.trace b.trace` - two machines with each other
+
+All runs are judged, also those of float networks, which differ between platforms as a rule. Exit codes: 0 identical, 1 diverged, 2 bad input or another specification, 3 nothing to compare. Where there is numpy alone:
 `python -m harness.kit.compare A B`."""
 )
 def compare(

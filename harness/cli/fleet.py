@@ -31,8 +31,8 @@ def address_of(text: str, option: str) -> str:
 @app.command(
     epilog="""Examples:
 
-- `dask scheduler` on one machine (`pip install 'codec-crosscheck[fleet]'` there too), then on each other one:
-- `crosscheck worker dask://10.0.0.1:8786` - offers every platform that this machine has
+- `dask scheduler` - on one machine, 10.0.0.1 here; the package with its extra `fleet` is needed there too
+- `crosscheck worker dask://10.0.0.1:8786` - on each other one: offers every platform that it has
 - `crosscheck worker dask://10.0.0.1:8786 --platform ort-cuda --platform ort-cpu` - offers these
 - `crosscheck run default --executor dask://10.0.0.1:8786` - the suite, on all of them
 
@@ -59,6 +59,8 @@ def worker(
         console.print(f"{name}: unavailable: {why}", style="yellow", markup=False)
     if not environments:
         raise PlatformUnavailable(address, "this machine has none of its platforms", "see above")
+
+    console.print(f"connecting to {scheduler}; waits until a scheduler answers there", markup=False)
 
     def ready() -> None:
         console.print(f"offers {', '.join(sorted(environments))}", markup=False)

@@ -36,7 +36,13 @@ Folder = Annotated[
 
 
 @golden.command(
-    epilog="Example: `crosscheck golden check`. Exit codes: 0 as accepted, 4 missing, unused or stale."
+    epilog="""Examples:
+
+- `crosscheck golden check` - all of them, on ort-cpu
+- `crosscheck golden check --platform torch --case 'mbt2018-mean/q3/w8a8/*'`
+
+Integers must be what any platform's golden has; floats that differ are reported. Exit codes: 0 as accepted, 2 wrong usage
+or bad input, 3 the platform is missing, 4 missing, unused or stale."""
 )
 def check(
     case: Case = "*",
@@ -81,7 +87,10 @@ def check(
 def accept(
     case: Case = "*",
     trace: Annotated[
-        Path | None, typer.Option(help="Accept this recording in place of running here.")
+        Path | None,
+        typer.Option(
+            help="Accept what `crosscheck record` wrote elsewhere, instead of running here."
+        ),
     ] = None,
     folder: Folder = None,
 ) -> None:
@@ -112,7 +121,10 @@ def accept(
     typer.echo(f"{len(made)} goldens of {recording.name} written; commit them with the reason")
 
 
-@golden.command("bundle", epilog="Example: `crosscheck golden bundle -o goldens.bundle`")
+@golden.command(
+    "bundle",
+    epilog="Example: `crosscheck golden bundle -o goldens.bundle`; then there `crosscheck record goldens.bundle`.",
+)
 def bundle_goldens(
     out: Annotated[Path, typer.Option("-o", "--out", help="Bundle to write.")],
     case: Case = "*",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.library import Library
     from harness.margin import CodecMargin
 
-DEFAULT_PLATFORMS = "ort-cpu,ort-cpu-noopt,torch,torch-nomkldnn,torch-sse41"
+DEFAULT_PLATFORMS = ("ort-cpu", "ort-cpu-noopt", "torch", "torch-nomkldnn", "torch-sse41")
 DEFAULT_ROUNDOFFS = (1, 16, 256)
 MOST_ULPS = 2**31
 FIGURE = "margin.png"
@@ -29,7 +29,8 @@ FIGURE = "margin.png"
     epilog="""Examples:
 
 - `crosscheck margin mbt2018-mean/q3 --images kodak` - the platforms that come with the installation
-- `crosscheck margin '*/q3' --images kodak --platforms ort-cpu,ort-cuda --roundoff 4` - any two, and a stated round-off
+- `crosscheck margin '*/q3' --images kodak --platform ort-cpu --platform ort-cuda` - any two
+- `crosscheck margin mbt2018-mean/q3 --images kodak --roundoff 4` - also what a round-off of 4 ULPs would flip
 - `crosscheck margin --checkpoint mine.pth --images photos --limit 8 -o risk` - your own weights
 
 The prediction takes the two platforms' differences and how densely sigmas lie near thresholds, never the flips. Exit
@@ -45,15 +46,19 @@ def margin(
             help="Codecs, such as mbt2018-mean/q3, a family or a pattern.", metavar="CODEC.."
         ),
     ] = None,
-    platforms: Annotated[
-        str, typer.Option(help="Names with commas between; see `crosscheck platforms`.")
-    ] = DEFAULT_PLATFORMS,
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare this platform; may be repeated; see `crosscheck platforms`. Default: "
+            f"{' '.join(DEFAULT_PLATFORMS)}."
+        ),
+    ] = None,
     roundoff: Annotated[
         list[int] | None,
         typer.Option(
             min=1,
             max=MOST_ULPS,
-            help="Also predict the flips if every sigma were off by so many ULPs; repeatable; default "
+            help="Also predict the flips if every sigma were off by so many ULPs; may be repeated; default "
             f"{' '.join(map(str, DEFAULT_ROUNDOFFS))}.",
         ),
     ] = None,
@@ -73,7 +78,7 @@ def margin(
 
     if not codecs and checkpoint is None:
         raise UserError("which codec? Name one, such as mbt2018-mean/q3, or give --checkpoint FILE")
-    named = _platforms(platforms)
+    named = _platforms(platform or DEFAULT_PLATFORMS)
     roundoffs = sorted(set(roundoff or DEFAULT_ROUNDOFFS))
     paths = list_images_below(images, limit)
     library = open_library(checkpoint, None, None, False, None)
@@ -101,12 +106,10 @@ def margin(
     _conclude(margins, out)
 
 
-def _platforms(text: str) -> list[str]:
+def _platforms(wanted: Sequence[str]) -> list[str]:
     from harness.platforms.base import PLATFORMS
 
-    named = list(dict.fromkeys(filter(None, (name.strip() for name in text.split(",")))))
-    if not named:
-        raise UserError("--platforms wants names with commas between, such as ort-cpu,torch")
+    named = list(dict.fromkeys(wanted))
     for name in named:
         if "h_s" not in PLATFORMS[name].networks:
             raise UserError(
@@ -166,7 +169,9 @@ def _command(
     words = ["crosscheck", "margin", *codecs]
     if checkpoint is not None:
         words += ["--checkpoint", checkpoint.name]
-    words += ["--images", images.resolve().name, "--platforms", ",".join(platforms)]
+    words += ["--images", images.resolve().name]
+    for platform in platforms:
+        words += ["--platform", platform]
     for roundoff in roundoffs:
         words += ["--roundoff", str(roundoff)]
     return shlex.join([*words, "--limit", str(limit)])

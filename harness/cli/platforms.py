@@ -22,16 +22,22 @@ Record = Mapping[str, str]
 EVERY = "all"
 # Children import runtimes: more at once than this, and they only wait for each other's files.
 MOST_AT_ONCE = 8
-# What a row may take, so that four columns stay within 100 characters.
+# What a row may take, so that four columns stay within 100 characters; where there is less room, runtimes are cut.
 WIDTHS = {"platform": 26, "state": 11, "runtime": 30, "host": 20}
+CUT = "runtime"
+BORDERS = 13  # what four columns take beside their content
 
 
 @app.command(
     epilog="""Examples:
 
-- `crosscheck platforms -v`
-- `crosscheck platforms --prepare openvino --prepare tract`
-- `crosscheck platforms --json`"""
+- `crosscheck platforms -v` - why a platform is unavailable, and what to do
+- `crosscheck platforms --prepare openvino --prepare tract` - platforms, by the names in this list
+- `crosscheck platforms --prepare all` - everything that can be had, about 2.7 GB; some of it needs Debian's apt
+- `crosscheck platforms --json`
+
+The private folder is CROSSCHECK_PLATFORMS, or crosscheck in the user's cache. Exit codes: 0, 2 wrong usage, 3 something
+could not be prepared."""
 )
 def platforms(
     prepare: Annotated[
@@ -123,13 +129,19 @@ def _ask(pool: "Pool", platform: "Platform") -> Record:
 
 
 def _table(found: Mapping[str, Record]) -> Table:
+    rows = [{**record, "platform": name} for name, record in found.items()]
     table = Table()
-    for title, width in WIDTHS.items():
-        table.add_column(title, max_width=width, no_wrap=True, overflow="ellipsis")
-    for name, record in found.items():
-        ready = record["state"] == "ready"
-        row = [name, record["state"], record.get("runtime", ""), record["host"]]
-        table.add_row(*row, style="" if ready else "dim")
+    longest = {
+        title: max(len(title), *(len(record.get(title, "")) for record in rows)) for title in WIDTHS
+    }
+    widths = {title: min(longest[title], most) for title, most in WIDTHS.items()}
+    whole = sum(width for title, width in widths.items() if title != CUT)
+    widths[CUT] = max(len(CUT), min(widths[CUT], console.width - whole - BORDERS))
+    for title, width in widths.items():
+        table.add_column(title, width=width, no_wrap=True, overflow="ellipsis")
+    for record in rows:
+        style = "" if record["state"] == "ready" else "dim"
+        table.add_row(*(record.get(title, "") for title in WIDTHS), style=style)
     return table
 
 

@@ -92,8 +92,15 @@ def from_case(
     from harness.errors import StreamError
     from harness.library import Library, pictures
     from harness.lowerings.base import Artifact
+    from harness.platforms.base import PLATFORMS
     from harness.taps import Graph
 
+    for side_name in (a, b):
+        if Path(side_name).is_file():
+            raise UserError(
+                f"a case runs on platforms, and {side_name} is a file: give a trace with the --model and --feeds it was made of"
+            )
+        PLATFORMS[side_name]  # unknown names end here
     case = read_case(name, a, b)
     library = Library()
     made: Build = library.build(

@@ -77,7 +77,7 @@ def test_taps_recorded_there_are_bisected_here(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = str(tmp_path / "there.trace")
-    assert invoke(["taps", "dsp-pairsat", *files, "-o", there]) == 0
+    assert invoke(["taps", *files, "--platform", "dsp-pairsat", "-o", there]) == 0
     assert invoke(["bisect", "ort-cpu", there, *files]) == 1
     assert "first diverging node: y (MatMulInteger)" in capsys.readouterr().out
 
