@@ -51,6 +51,11 @@ class Case:
             f"/{self.encoder}+{self.decoder}/{self.input}"
         )
 
+    @property
+    def variant(self) -> str:
+        """What is compared, wherever it runs and of whatever picture: `codec/qN/precision/scope/lowering`."""
+        return str(self).rsplit("/", 2)[0]
+
     def matches(self, pattern: str) -> bool:
         """Whether a shell-style pattern (`*` also crosses `/`) matches the whole name."""
         return fnmatch.fnmatchcase(str(self), pattern)

@@ -45,10 +45,13 @@ class Divergence:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorComparison:
+    """`mismatched` counts values; `differing_bits` the bits in them, 0 where dtype or shape leave nothing to pair."""
+
     values: int
     bytes: int
     mismatched: int
     gated: bool
+    differing_bits: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,11 @@ def compare(expected: Trace, actual: Trace, gated: Collection[str]) -> Compariso
             bytes=len(either.data) if either else 0,
             mismatched=divergence.mismatched if divergence else 0,
             gated=is_gated,
+            differing_bits=(
+                _difference(left[name], right[name])[2]
+                if divergence is not None and divergence.kind == "value"
+                else 0
+            ),
         )
         if divergence is not None:
             divergences.append(divergence)
@@ -134,7 +142,7 @@ def _diverges(
         return differs("shape", str(list(want.shape)), str(list(got.shape)), want.values)
     if want.data == got.data:
         return None
-    position, mismatched = _first_difference(want, got)
+    position, mismatched, _ = _difference(want, got)
     index = tuple(int(i) for i in np.unravel_index(position, want.shape))
     return Divergence(
         tensor=name,
@@ -151,11 +159,13 @@ def _diverges(
 
 # Many cells compare the same two records (P platforms make P records, P^2 pairs).
 @lru_cache(maxsize=1024)
-def _first_difference(want: TensorRecord, got: TensorRecord) -> tuple[int, int]:
-    """Position of the first differing element and the number of differing ones, by their bits.
+def _difference(want: TensorRecord, got: TensorRecord) -> tuple[int, int, int]:
+    """Position of the first differing element, and how many elements and bits differ.
 
     Elements are compared as unsigned integers: 0.0 and -0.0 differ, a NaN equals itself.
     """
     bits = np.dtype(f"u{np.dtype(want.dtype).itemsize}")
-    different = np.frombuffer(want.data, bits) != np.frombuffer(got.data, bits)
-    return int(different.argmax()), int(different.sum())
+    changed = np.frombuffer(want.data, bits) ^ np.frombuffer(got.data, bits)
+    different = changed != 0
+    flipped = np.unpackbits(changed[different].view(np.uint8))
+    return int(different.argmax()), int(different.sum()), int(flipped.sum())

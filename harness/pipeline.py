@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from harness.case import Case
 from harness.cells import Inputs
+from harness.covered import End, Judgement, uncovered
 from harness.executors.base import Executor, describe
 from harness.group import BROKEN, Work, groups
 from harness.lowerings.base import default_lowering
@@ -46,12 +47,14 @@ def run_suite(
     environments: Mapping[str, Mapping[str, str]],
     *,
     controls: bool,
+    judgements: Mapping[str, Judgement] | None = None,
     report: Callable[[Progress], None],
     finished: Callable[[Sequence[Verdict]], None],
 ) -> Run:
     """Run every case. An interrupt ends it early; what is finished by then is in the Run all the same.
 
     `controls`: whether the controls must diverge (a few chosen cells cannot promise that; the whole suite can).
+    `judgements`: what the linter says of every variant, where the gate is to hold platforms to it.
     """
     began = time.perf_counter()
     verdicts: list[Verdict] = []
@@ -95,6 +98,10 @@ def run_suite(
             required=suite.required,
             absent=absent,
             must_diverge=suite.must_diverge if controls and not interrupted else (),
+            may_refuse=suite.refusing,
+            uncovered=()
+            if judgements is None
+            else uncovered(map(_end, verdicts), judgements, environments),
         ),
         panels=tuple(panels),
         seconds=time.perf_counter() - began,
@@ -105,6 +112,18 @@ def run_suite(
             platforms=len(ran),
         ),
         interrupted=interrupted,
+        judgements=judgements or {},
+    )
+
+
+def _end(verdict: Verdict) -> End:
+    case = verdict.case
+    return End(
+        case=str(case),
+        variant=case.variant,
+        encoder=case.encoder,
+        decoder=case.decoder,
+        diverged=verdict.outcome.ran and not verdict.outcome.ok,
     )
 
 

@@ -7,6 +7,7 @@ With pytest-xdist every worker has platforms of its own, and the cells of one co
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from harness.case import Case
+    from harness.covered import Judgement
     from harness.group import Group
     from harness.suite import Expect, Suite
     from harness.verdict import Verdict
@@ -101,6 +103,7 @@ class Cells:
         self._pool = Pool()
         self._executor = LocalExecutor(self._pool, jobs=1)
         self._absent: dict[str, str] = {}
+        self._judged: dict[str, Judgement] = {}
         self._current: tuple[tuple[Case, ...], Group] | None = None
         self._seen: Counter[tuple[str, str]] = Counter()
         self._problems: list[str] = []
@@ -158,7 +161,18 @@ class Cells:
             )
             self._current = group, Group(work, LocalEnds(self._pool, self._inputs))
         verdict, _ = self._current[1].cell(case)
-        return verdict
+        return self._by_the_linter(case, verdict) if self.suite.linted else verdict
+
+    def _by_the_linter(self, case: "Case", verdict: "Verdict") -> "Verdict":
+        """The verdict, judged by what the linter says of this case's graph and of the platforms at hand."""
+        from harness import linted
+        from harness.executors.base import describe
+
+        if case.variant not in self._judged:
+            self._judged |= linted.judgements([case], self._inputs.build)
+        ends = {name: describe(self._executor, name) for name in (case.encoder, case.decoder)}
+        expect = linted.expectations({case: self.cases[case]}, self._judged, ends)[case]
+        return replace(verdict, expected=expect.outcome, reason=expect.reason)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         found = dict(report.user_properties)
@@ -230,7 +244,7 @@ class CellItem(pytest.Item):
     def runtest(self) -> None:
         from harness.report.json_results import cell_result
         from harness.report.terminal import failure_block
-        from harness.verdict import LOST, Outcome, problem
+        from harness.verdict import Outcome, problem
 
         self.user_properties.append((PRECISION, self._case.precision))
         if absent := self._cells.absent(self._case):
@@ -238,9 +252,9 @@ class CellItem(pytest.Item):
             pytest.skip(absent)
         verdict = self._cells.verdict(self._group, self._case)
         self.user_properties.append((OUTCOME, verdict.outcome.value))
-        if problem(verdict, self._cells.suite.required):
+        if problem(verdict, self._cells.suite.required, self._cells.suite.refusing):
             raise CellMismatch("\n".join(failure_block(self._cells.name, cell_result(verdict))))
-        if verdict.outcome in LOST:
+        if not verdict.outcome.ran:
             pytest.skip(verdict.message)
 
     def repr_failure(  # type: ignore[override]  # a block of lines stands for the traceback

@@ -1,12 +1,13 @@
 """What a run leaves behind: verdicts, environments, panels for figures. Reports are pure functions of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.case import Case
+from harness.covered import Judgement
 from harness.verdict import Gate, Verdict
 
 SCHEMA = 1
@@ -48,7 +49,7 @@ class Kernels:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished (or interrupted) run of one suite."""
+    """A finished (or interrupted) run of one suite; `judgements` by variant, where the linter was asked."""
 
     suite: str
     verdicts: tuple[Verdict, ...]
@@ -59,3 +60,4 @@ class Run:
     seconds: float
     platform_seconds: float
     interrupted: bool = False
+    judgements: Mapping[str, Judgement] = field(default_factory=dict)

@@ -53,17 +53,30 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What to run. Without `reconstruct`, decoders of scope hyperprior stop at y_hat: no pictures, but much less work."""
+    """What to run.
+
+    Without `reconstruct`, decoders of scope hyperprior stop at y_hat: no pictures, but much less work.
+    `may_refuse`: optional platforms need not run every graph; what they refuse is said, and no fault.
+    `linted`: what the linter calls exact must be identical, whatever `expectations` say, except on runtimes that its table of
+    deviations names for that very graph.
+    """
 
     name: str
     summary: str
     scope: str
     reconstruct: bool = True
+    may_refuse: bool = False
+    linted: bool = False
     required: tuple[str, ...]
     optional: tuple[str, ...]
     must_diverge: tuple[str, ...]
     blocks: tuple[Block, ...]
     expectations: Mapping[str, Expect]
+
+    @property
+    def refusing(self) -> tuple[str, ...]:
+        """The platforms that need not run every graph."""
+        return tuple(n for n in self.optional if self.may_refuse and n not in self.required)
 
     def with_platforms(self, names: Sequence[str]) -> "Suite":
         """The same suite with more required platforms."""
@@ -158,6 +171,8 @@ def load(name: str) -> Suite:
             summary=str(raw.pop("summary")),
             scope=str(raw.pop("scope")),
             reconstruct=bool(raw.pop("reconstruct", True)),
+            may_refuse=bool(raw.pop("may_refuse", False)),
+            linted=bool(raw.pop("linted", False)),
             required=_strings(raw.pop("required")),
             optional=_strings(raw.pop("optional", [])),
             must_diverge=_strings(raw.pop("must_diverge", [])),

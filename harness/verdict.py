@@ -102,11 +102,18 @@ def judge(comparison: Comparison, *, decodable: bool) -> tuple[Outcome, Severity
 
 # Such a cell says nothing of bits; whether that is a problem depends on who requires the platform.
 LOST = frozenset({Outcome.FELL_BACK, Outcome.UNAVAILABLE})
+# What a platform that may refuse graphs may end with.
+REFUSED = LOST | {Outcome.UNSUPPORTED}
 
 
-def problem(verdict: Verdict, required: Collection[str]) -> str:
-    """What the gate has against one cell, in one line; empty if nothing."""
+def problem(verdict: Verdict, required: Collection[str], may_refuse: Collection[str] = ()) -> str:
+    """What the gate has against one cell, in one line; empty if nothing.
+
+    Platforms of `may_refuse` need not run every graph: a cell of theirs that did not run is no fault.
+    """
     case, outcome = verdict.case, verdict.outcome
+    if outcome in REFUSED and {case.encoder, case.decoder} & set(may_refuse):
+        return ""
     if outcome in LOST:
         needed = {case.encoder, case.decoder} & set(required)
         return f"{outcome.value}: {case}: {verdict.message}" if needed else ""
@@ -147,20 +154,26 @@ def gate(
     required: Collection[str],
     absent: Collection[str],
     must_diverge: Collection[str],
+    may_refuse: Collection[str] = (),
+    uncovered: Sequence[str] = (),
 ) -> Gate:
     """Judge a whole run.
 
-    `required` platforms must have run (`absent` did not); every cell must be as expected; and each control
-    precision of `must_diverge` must have diverged somewhere, or the run has shown nothing.
+    `required` platforms must have run (`absent` did not); every cell must be as expected, but for those that a
+    platform of `may_refuse` did not run; each control precision of `must_diverge` must have diverged somewhere, or
+    the run has shown nothing; and `uncovered` says what the linter's word does not cover.
     """
     missing = [
         f"required platform {name} did not run" for name in sorted(set(required) & set(absent))
     ]
-    found = [(v.outcome in LOST, line) for v in verdicts if (line := problem(v, required))]
+    found = [
+        (v.outcome in LOST, line) for v in verdicts if (line := problem(v, required, may_refuse))
+    ]
+    wrong = [line for is_lost, line in found if not is_lost]
     missing += [line for is_lost, line in found if is_lost]
     if not any(v.outcome.ran for v in verdicts):
-        return Gate(exit_code=3, problems=(*missing, "no cell ran"))
-    wrong = [line for is_lost, line in found if not is_lost]
+        return Gate(exit_code=3, problems=(*wrong, *missing, "no cell ran"))
+    wrong += uncovered
     wrong += unproven([(v.case.precision, v.outcome) for v in verdicts], must_diverge)
     exit_code = 1 if wrong else 3 if missing else 0
     return Gate(exit_code=exit_code, problems=(*wrong, *missing))

@@ -1,16 +1,19 @@
 """Copy the evidence of real runs to reports/published/ and the README: `make publish DATA=folder`.
 
-Reads reports/default (a finished default run) and reports/bench.txt (what `make bench` printed).
+Reads reports/default (a finished default run), reports/platforms (a finished run of that suite, where there is one) and
+reports/bench.txt (what `make bench` printed). `publish.py platforms` copies the matrix of platforms alone.
 """
 
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 from harness.report import load
 from harness.report.headline import headline, statements
+from harness.report.platforms_markdown import to_platforms_markdown
 
 ROOT = Path(__file__).parent
 PUBLISHED = ROOT / "published"
@@ -51,7 +54,19 @@ def main() -> None:
         text = _between(text, "bench", f"```\n{bench.read_text(encoding='utf-8').rstrip()}\n```")
     text = _between(text, "rd", bd_rate_table(json.loads((PUBLISHED / "rd.json").read_text())))
     readme.write_text(text, encoding="utf-8")
+    if (ROOT / "platforms" / "results.json").is_file():
+        platforms()
     print(json.dumps(results["summary"]["by_outcome"], sort_keys=True))
+
+
+def platforms() -> None:
+    """The page and the figure of reports/platforms."""
+    PUBLISHED.mkdir(exist_ok=True)
+    run = ROOT / "platforms"
+    results = load(run / "results.json")
+    shutil.copy(run / "figures" / "platforms.png", PUBLISHED / "platforms.png")
+    page = to_platforms_markdown(results, "platforms.png")
+    (PUBLISHED / "platforms.md").write_text(page, encoding="utf-8")
 
 
 def bd_rate_table(study: dict[str, Any]) -> str:
@@ -83,4 +98,7 @@ def _between(text: str, name: str, content: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["platforms"]:
+        platforms()
+    else:
+        main()

@@ -64,6 +64,14 @@ def test_what_compares_equal_or_close_still_differs(want: object, got: object) -
     assert only(want, got).first_gated is not None
 
 
+def test_differing_bits_are_counted_where_values_can_be_paired() -> None:
+    found = only(np.int32([0, 5, -1]), np.int32([0, 6, 0]))
+    assert (found.tensors["a"].mismatched, found.tensors["a"].differing_bits) == (2, 2 + 32)
+    assert only(np.float32(0.0), np.float32(-0.0)).tensors["a"].differing_bits == 1
+    assert only(np.int32([1]), np.int32([1])).tensors["a"].differing_bits == 0
+    assert only(np.int32([1]), np.int64([1])).tensors["a"].differing_bits == 0
+
+
 def test_a_nan_equals_itself() -> None:
     assert only(np.array([np.nan, np.inf]), np.array([np.nan, np.inf])).first is None
 

@@ -114,6 +114,15 @@ def test_each_cell_is_a_test_and_a_planted_divergence_fails(
     result.stdout.no_fnmatch_line("*pytest_plugin.py*Error*")
 
 
+def test_a_linted_suite_lets_pass_what_the_linter_or_a_planted_mistake_covers(
+    pytester: pytest.Pytester, suite: Callable[..., str]
+) -> None:
+    chosen = ("--crosscheck-add", "dsp-floor", "--crosscheck-case", "*+dsp-*")
+    small = suite(more="linted = true")
+    result = pytester.runpytest_inprocess(*arguments("--crosscheck", small, *chosen))
+    result.assert_outcomes(passed=2)
+
+
 @pytest.mark.usefixtures("no_gpu")
 def test_a_required_platform_that_is_absent_fails(
     pytester: pytest.Pytester, suite: Callable[..., str]

@@ -7,6 +7,7 @@ import pytest
 
 from harness import fixtures, suite
 from harness.errors import UserError
+from harness.lowerings.base import integer_lowerings
 from harness.platforms.base import PLATFORMS
 from harness.suite import Block, Expect, Suite
 from harness.verdict import Expectation
@@ -54,6 +55,30 @@ def test_every_image_of_a_shipped_suite_ships() -> None:
     shipped = {path.stem for path in (fixtures.root() / "images").glob("*.png")}
     wanted = {image for block in suite.load("default").blocks for image in block.images}
     assert wanted - {"*"} <= shipped
+
+
+def test_the_matrix_of_platforms_has_every_platform_there_is() -> None:
+    plan = suite.load("platforms")
+    assert sorted((*plan.required, *plan.optional)) == sorted(PLATFORMS.names())
+    assert plan.refusing == plan.optional
+    assert plan.linted
+    cases = plan.cases(
+        codecs=["mbt2018-mean/q3"], images=["rocket"], platforms=["ort-cpu", "torch"]
+    )
+    variants = {(case.precision, case.lowering) for case in cases}
+    assert {("fp32", "float32"), ("w8a8-qdq", "qdq")} <= variants
+    integer = {lowering.name for lowering in integer_lowerings()}
+    assert {lowering for precision, lowering in variants if precision == "w8a8"} == integer
+    # The sums of 16-bit products do not fit float32.
+    wide = {lowering for precision, lowering in variants if precision == "w16a16"}
+    assert wide == integer - {"carrier-f32"}
+
+
+def test_only_optional_platforms_may_refuse_and_only_where_a_suite_says_so(good: Suite) -> None:
+    assert good.refusing == ()
+    lenient = replace(good, may_refuse=True)
+    assert lenient.refusing == ("b",)
+    assert lenient.with_platforms(["b"]).refusing == ()
 
 
 def test_a_suite_of_your_own_loads_by_path(good: Suite) -> None:

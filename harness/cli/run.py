@@ -139,6 +139,13 @@ def _run_suite(
                 f"no case of suite {name} matches {pattern!r}; a case is named like "
                 "mbt2018-mean/q3/w8a8/hyperprior/mmi-u8u8/ort-cpu+torch/astronaut"
             )
+        judgements = None
+        if chosen.linted:
+            from harness import linted
+
+            with console.status("linting"):
+                judgements = linted.judgements(cases, library.build)
+            cases = linted.expectations(cases, judgements, environments)
         inputs = Inputs(build=library.build, pictures=available)
         journal = _Journal(folder)
         with progress_bar() as bar:
@@ -154,6 +161,7 @@ def _run_suite(
                 executor,
                 environments,
                 controls=pattern == "*",
+                judgements=judgements,
                 report=report,
                 finished=journal.append,
             )

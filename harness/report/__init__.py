@@ -11,6 +11,8 @@ from harness.report.html import to_html
 from harness.report.json_results import dumps, load, to_results, without_timings
 from harness.report.junit import to_junit
 from harness.report.markdown import to_markdown
+from harness.report.platforms_figure import platforms_figure
+from harness.report.platforms_markdown import to_platforms_markdown
 from harness.report.sarif import to_sarif
 from harness.report.schema import Results
 from harness.results import Run
@@ -26,18 +28,21 @@ __all__ = [
 ]
 
 MATRIX = "matrix"
+# The page of a run that asked the linter, and its figure.
+PLATFORMS = "platforms"
 
 
 def make_figures(run: Run, results: Results) -> dict[str, bytes]:
-    """Every figure of `run` by name: one a panel, and the matrix of all precisions."""
+    """Every figure of `run` by name: one a panel, the matrix of all precisions, and that of platforms."""
     verdicts = {verdict.case: verdict for verdict in run.verdicts}
     figures = {figure_name(p.case): panel_figure(p, verdicts[p.case]) for p in run.panels}
-    return figures | {MATRIX: matrix_figure(results, ())}
+    figures |= {MATRIX: matrix_figure(results, ())}
+    return figures | ({PLATFORMS: platforms_figure(results)} if "lint" in results else {})
 
 
 def read_figures(results: Results, folder: Path) -> dict[str, bytes]:
     """The figures that an earlier `write_reports` left in `folder`, as far as they are there."""
-    names = [*(figure["name"] for figure in results["figures"]), MATRIX]
+    names = [*(figure["name"] for figure in results["figures"]), MATRIX, PLATFORMS]
     paths = {name: folder / "figures" / f"{name}.png" for name in names}
     try:
         return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
@@ -54,6 +59,8 @@ def write_reports(results: Results, figures: Mapping[str, bytes], out: Path) -> 
         "summary.md": to_markdown(results),
         "index.html": to_html(results, figures),
     }
+    if "lint" in results:
+        texts[f"{PLATFORMS}.md"] = to_platforms_markdown(results, f"figures/{PLATFORMS}.png")
     # A lone surrogate (an undecodable file name) becomes its escape, which is JSON's own notation.
     files = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
     files |= {f"figures/{name}.png": data for name, data in figures.items()}

@@ -28,7 +28,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9._+-]+")  # no separator: a damaged file wri
 def to_results(run: Run) -> Results:
     """Everything a report may say about `run`, as JSON values; cells sorted by case."""
     verdicts = sorted(run.verdicts, key=lambda verdict: str(verdict.case))
-    return {
+    results: Results = {
         "schema": SCHEMA,
         "suite": run.suite,
         "environment": {
@@ -38,6 +38,17 @@ def to_results(run: Run) -> Results:
         "figures": _figures(run.panels, verdicts),
         "summary": _summary(run),
     }
+    if run.judgements:
+        results["lint"] = {
+            variant: {
+                "verdict": judgement.verdict,
+                "deviations": {
+                    rule: list(runtimes) for rule, runtimes in sorted(judgement.deviations.items())
+                },
+            }
+            for variant, judgement in sorted(run.judgements.items())
+        }
+    return results
 
 
 def cell_result(verdict: Verdict) -> CellResult:
@@ -95,6 +106,7 @@ def _compared(comparison: Comparison | None) -> dict[str, TensorCounts]:
             "bytes": tensor.bytes,
             "mismatched": tensor.mismatched,
             "gated": tensor.gated,
+            "differing_bits": tensor.differing_bits,
         }
         for name, tensor in sorted(comparison.tensors.items())
     }

@@ -43,7 +43,7 @@ def to_markdown(results: Results) -> str:
             size += _size(section)
     kept.append(tail)
     if left_out:
-        names = _text(", ".join(left_out))
+        names = plain_text(", ".join(left_out))
         kept.append(f"_Left out here for length ({len(left_out)}): {names}; see index.html._")
     return "\n\n".join(section for section in kept if section) + "\n"
 
@@ -55,10 +55,12 @@ def _size(section: str) -> int:
 def _verdict(results: Results) -> str:
     counts = [f"{SYMBOLS[end]} {end.value} {count:,}" for end, count in ends(results)]
     lines = [
-        f"# Crosscheck: {_text(headline(results))}",
+        f"# Crosscheck: {plain_text(headline(results))}",
         f"Suite `{_code(results['suite'])}`: every cell encodes on one platform and decodes on"
         " another, and compares the two bit for bit.",
-        *_shown([f"- {_text(line)}" for line in statements(results)], _MOST_PROBLEMS, "statement"),
+        *_shown(
+            [f"- {plain_text(line)}" for line in statements(results)], _MOST_PROBLEMS, "statement"
+        ),
     ]
     values = f"{results['summary']['compared_values']:,} values compared"
     lines.append("**" + " · ".join([*counts, values]) + "**")
@@ -69,7 +71,7 @@ def _problems(results: Results) -> str:
     problems = results["summary"]["problems"]
     if not problems:
         return ""
-    shown = _shown([f"- {_text(line)}" for line in problems], _MOST_PROBLEMS, "problem")
+    shown = _shown([f"- {plain_text(line)}" for line in problems], _MOST_PROBLEMS, "problem")
     return "\n".join(["## Problems", "", *shown])
 
 
@@ -82,17 +84,19 @@ def _shown(lines: Sequence[str], most: int, noun: str) -> list[str]:
 
 def _matrix(matrix: Matrix) -> str:
     lines = [
-        f"## {_text(matrix.title)}",
+        f"## {plain_text(matrix.title)}",
         "",
         "Encode on row, decode on column.",
         "",
-        _row(["encoder \\ decoder", *map(_text, matrix.decoders)]),
-        _row(["---"] * (len(matrix.decoders) + 1)),
+        table_row(["encoder \\ decoder", *map(plain_text, matrix.decoders)]),
+        table_row(["---"] * (len(matrix.decoders) + 1)),
     ]
     used: set[Outcome] = set()
     for encoder in matrix.encoders:
         entries = [matrix.entries.get((encoder, decoder)) for decoder in matrix.decoders]
-        lines.append(_row([_text(encoder), *(entry.label if entry else "" for entry in entries)]))
+        lines.append(
+            table_row([plain_text(encoder), *(entry.label if entry else "" for entry in entries)])
+        )
         used |= {entry.worst for entry in entries if entry}
     legend = [f"{SYMBOLS[outcome]} {MEANINGS[outcome]}" for outcome in Outcome if outcome in used]
     if any(entry.unexpected for entry in matrix.entries.values()):
@@ -108,7 +112,7 @@ def _divergences(results: Results) -> str:
         return ""
     shown = _examples(cells)
     head = ["case", "outcome", "severity", "as expected", "first gated difference"]
-    rows = [_row(head), _row(["---"] * len(head)), *map(_divergence, shown)]
+    rows = [table_row(head), table_row(["---"] * len(head)), *map(_divergence, shown)]
     lines = [f"## Cells that are not identical ({len(cells):,})", "", *rows]
     if len(cells) > len(shown):
         lines += ["", f"{len(cells) - len(shown):,} more cells are left out here, see index.html."]
@@ -130,13 +134,13 @@ def _examples(cells: Sequence[CellResult]) -> list[CellResult]:
 
 def _divergence(cell: CellResult) -> str:
     found = divergence_line(cell["first_gated_divergence"]) or cell["message"]
-    return _row(
+    return table_row(
         [
             f"`{_code(cell['case'])}`",
             cell["outcome"],
             cell["severity"],
             "yes" if cell["as_expected"] else "**no**",
-            _text(found),
+            plain_text(found),
         ]
     )
 
@@ -145,15 +149,20 @@ def _platforms(results: Results) -> str:
     if not results["environment"]:
         return ""
     rows = [
-        _row([_text(name), _text(", ".join(f"{key} {value}" for key, value in record.items()))])
+        table_row(
+            [
+                plain_text(name),
+                plain_text(", ".join(f"{key} {value}" for key, value in record.items())),
+            ]
+        )
         for name, record in results["environment"].items()
     ]
     return "\n".join(
         [
             "<details><summary>Platforms</summary>",
             "",
-            _row(["platform", "environment"]),
-            _row(["---", "---"]),
+            table_row(["platform", "environment"]),
+            table_row(["---", "---"]),
             *rows,
             "",
             "</details>",
@@ -168,11 +177,12 @@ def _repeat(results: Results) -> str:
     return f"## Repeat one case\n\n```\n{command.replace('```', '')[: _LONGEST_TEXT * 2]}\n```"
 
 
-def _row(parts: Sequence[str]) -> str:
+def table_row(parts: Sequence[str]) -> str:
+    """One row of a markdown table; its parts are made harmless already."""
     return f"| {' | '.join(parts)} |"
 
 
-def _text(text: str) -> str:
+def plain_text(text: str) -> str:
     """Any text as one harmless line of a table, not too long."""
     line = " ".join(text.split())
     if len(line) > _LONGEST_TEXT:

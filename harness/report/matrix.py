@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.compare import Divergence
 from harness.report.schema import CellResult, DivergenceResult, Results
-from harness.verdict import LOST, Expectation, Outcome, Severity
+from harness.verdict import REFUSED, Expectation, Outcome, Severity
 
 # From good to bad. A lost picture outweighs a platform that did not run: that says nothing of bits.
 WORST_LAST = (
@@ -224,8 +224,8 @@ def blamed(results: Results) -> frozenset[str]:
 
 def fails(cell: CellResult, named: Collection[str]) -> bool:
     """Whether a cell is a fault: not as expected, and no absence that the gate (which names cases) lets pass."""
-    lost = Outcome(cell["outcome"]) in LOST
-    return not cell["as_expected"] and (not lost or cell["case"] in named)
+    refused = Outcome(cell["outcome"]) in REFUSED
+    return not cell["as_expected"] and (not refused or cell["case"] in named)
 
 
 def repeat_command(suite: str, case: str) -> str:

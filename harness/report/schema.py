@@ -7,7 +7,7 @@ is `null` too, nothing was measured.
 import types
 import typing
 from functools import lru_cache
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class TensorCounts(TypedDict):
@@ -15,6 +15,7 @@ class TensorCounts(TypedDict):
     bytes: int
     mismatched: int
     gated: bool
+    differing_bits: NotRequired[int]
 
 
 class DivergenceResult(TypedDict):
@@ -87,13 +88,23 @@ class FigureResult(TypedDict):
     caption: str
 
 
+class JudgementResult(TypedDict):
+    """The linter on one variant: its verdict, and the runtimes of each rule of its table of deviations that fired."""
+
+    verdict: str
+    deviations: dict[str, list[str]]
+
+
 class Results(TypedDict):
+    """`lint`, by variant (codec/qN/precision/scope/lowering), is there where the suite asked the linter."""
+
     schema: int
     suite: str
     environment: dict[str, dict[str, str]]
     cells: list[CellResult]
     figures: list[FigureResult]
     summary: Summary
+    lint: NotRequired[dict[str, JudgementResult]]
 
 
 def misfit(value: object, hint: object, where: str = "results") -> str | None:
@@ -123,6 +134,8 @@ def _misfit_of_fields(value: object, hint: type, where: str) -> str | None:
     if not isinstance(value, dict):
         return f"{where}: expected an object, got {type(value).__name__}"
     for key, field in _fields(hint).items():
+        if key not in value and key in getattr(hint, "__optional_keys__", ()):
+            continue
         if key not in value:
             return f"{where}.{key}: missing"
         if (line := misfit(value[key], field, f"{where}.{key}")) is not None:

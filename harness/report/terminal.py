@@ -14,7 +14,9 @@ from harness.report.matrix import (
     UNEXPECTED,
     Entry,
     Matrix,
+    blamed,
     divergence_line,
+    fails,
     matrices,
     repeat_command,
 )
@@ -86,8 +88,9 @@ def _headline_style(results: Results) -> str:
 
 
 def failure_lines(results: Results, most: int = 20) -> list[str]:
-    """For each cell that is not as expected: what, where it differs first, how to repeat it."""
-    cells = [cell for cell in results["cells"] if not cell["as_expected"]]
+    """For each cell that is a fault: what, where it differs first, how to repeat it."""
+    named = blamed(results)
+    cells = [cell for cell in results["cells"] if fails(cell, named)]
     lines = [line for cell in cells[:most] for line in failure_block(results["suite"], cell)]
     if len(cells) > most:
         lines.append(f"... and {len(cells) - most:,} more cells that are not as expected")
