@@ -23,7 +23,9 @@ STALE = 4
 # Streams are encoded and decoded there; every network is then recorded on the platform that is asked for.
 BENCH = "ort-cpu"
 golden = typer.Typer(
-    help="Goldens: accepted digests of every tensor, as text.", no_args_is_help=True
+    help="Goldens: accepted digests of every tensor, as text.",
+    epilog="Example: `crosscheck golden check` - then, where a change is meant, `crosscheck golden accept`",
+    no_args_is_help=True,
 )
 app.add_typer(golden, name="golden")
 

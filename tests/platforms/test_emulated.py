@@ -88,7 +88,7 @@ def test_preparing_brings_the_emulator_once(fake, tmp_path):
     command = host.command("ort-cpu")
     qemu = tmp_path / "private/qemu" / QEMU
     assert command == (
-        *(str(qemu), "-cpu", "Imaginary", sys.executable, "-m"),
+        *(str(qemu), "-cpu", "Imaginary", sys.executable, "-P", "-m"),
         *("harness.platforms.worker", "ort-cpu"),
     )
     # Only what was to be kept is there, and nothing half done.

@@ -80,7 +80,7 @@ def test_it_is_prepared_once(folder: Path, commands: list[list[str]]) -> None:
     assert commands[0] == [sys.executable, "-m", "venv", "--clear", str(folder / "venv-some")]
     assert commands[1][:4] == [python, "-m", "pip", "install"]
     assert commands[1][-2:] == list(REQUIREMENTS)
-    assert venv().command("fancy") == (python, "-m", "harness.platforms.worker", "fancy")
+    assert venv().command("fancy") == (python, "-P", "-m", "harness.platforms.worker", "fancy")
     venv().prepare(said.append)
     assert len(commands) == 2
     assert said == ["some: pip install numpy==2.2.6 runtime==1.0", "some: there already"]
