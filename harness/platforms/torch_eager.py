@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from harness.interpreter import Program
+    from harness.interpreter import Prepare, Program
 
 ISA = "ONEDNN_MAX_CPU_ISA"
 
@@ -79,11 +79,16 @@ class TorchEngine:
             "float_kernel": float_kernel,
         }
 
+    def operators(self) -> "Mapping[str, Prepare[Tensor]]":
+        """The kernel of every operator, by its ONNX name."""
+        from harness.torch_ops import OPERATORS
+
+        return OPERATORS
+
     def load(self, onnx_model: bytes) -> Session:
         import torch
 
         from harness.interpreter import compile_graph
-        from harness.torch_ops import OPERATORS
 
         for variable, asked in self._platform.variables.items():
             if os.environ.get(variable) != asked:
@@ -93,7 +98,7 @@ class TorchEngine:
                 )
         device = torch.device(self._platform.device)
         with _settings(mkldnn=self._platform.mkldnn):
-            program = compile_graph(onnx_model, OPERATORS, lambda a: _tensor(a, device), {})
+            program = compile_graph(onnx_model, self.operators(), lambda a: _tensor(a, device), {})
         return TorchSession(program, self._platform)
 
 

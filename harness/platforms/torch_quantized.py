@@ -6,17 +6,16 @@ Without VNNI its kernel adds two u8 x s8 products in 16 bits: a cap on the instr
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harness.errors import FellBack, PlatformUnavailable
-from harness.platforms.base import PLATFORMS, Engine, Session
-from harness.platforms.torch_eager import (
-    ISA,
-    TorchEngine,
-    TorchPlatform,
-    TorchSession,
-    _settings,
-    _tensor,
-)
+from harness.errors import PlatformUnavailable
+from harness.platforms.base import PLATFORMS, Engine
+from harness.platforms.torch_eager import ISA, TorchEngine, TorchPlatform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.interpreter import Prepare
 
 KERNEL = "onednn::qconv_pointwise"
 
@@ -39,10 +38,6 @@ class QuantizedPlatform(TorchPlatform):
 class QuantizedEngine(TorchEngine):
     """Child side: as torch eager, with 8-bit convolutions in 8 bits."""
 
-    def __init__(self, platform: QuantizedPlatform) -> None:
-        super().__init__(platform)
-        self._quantized = platform
-
     def environment(self) -> Mapping[str, str]:
         isa = os.environ.get(ISA, "native")
         return {
@@ -51,22 +46,10 @@ class QuantizedEngine(TorchEngine):
             "integer_kernel": f"torch oneDNN int8 convolution {isa}",
         }
 
-    def load(self, onnx_model: bytes) -> Session:
-        import torch
-
-        from harness.interpreter import compile_graph
+    def operators(self) -> "Mapping[str, Prepare[Tensor]]":
         from harness.torch_ops.quantized import QUANTIZED
 
-        for variable, asked in self._quantized.variables.items():
-            if os.environ.get(variable) != asked:
-                raise FellBack(
-                    f"{self._quantized.name} asks for {variable}={asked}, this process was started"
-                    f" with {variable}={os.environ.get(variable, '')}"
-                )
-        device = torch.device("cpu")
-        with _settings(mkldnn=True):
-            program = compile_graph(onnx_model, QUANTIZED, lambda a: _tensor(a, device), {})
-        return TorchSession(program, self._quantized)
+        return QUANTIZED
 
 
 PLATFORMS.register(QuantizedPlatform(name="torch-quantized"))
