@@ -23,8 +23,9 @@ class Unbuildable(UserError):
 def narrowest(
     measure: Measure, budget: float, *, scope: str, calibrator: str
 ) -> tuple[Search, ...]:
-    """Of each pattern, scan from 16 bits down to 2 and stop at the first that costs more than `budget` percent.
+    """Of each pattern, scan from 2 bits up to 16 and stop at the first that costs at most `budget` percent.
 
+    From below, since then every narrower width was measured and costs too much: the cost need not fall with every bit.
     What counts is the worst family; one without a BD-rate has not been shown to be within any budget. A width that cannot
     be built is passed over: it says nothing of the next. A variant is measured once, though several patterns try it.
     """
@@ -55,9 +56,9 @@ def narrowest(
 
 def _scan(attempt: Callable[[int, str], Trial], name: Callable[[int], str]) -> tuple[Trial, ...]:
     trials: list[Trial] = []
-    for bits in range(WIDEST, NARROWEST - 1, -1):
+    for bits in range(NARROWEST, WIDEST + 1):
         trials.append(attempt(bits, name(bits)))
-        if trials[-1].percents and not trials[-1].is_within:
+        if trials[-1].is_within:
             break
     return tuple(trials)
 

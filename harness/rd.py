@@ -230,7 +230,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A scan down from the widest. `pattern` is `wBaB`, `wBa16` or `w16aB`; `budget` is in percent of BD-rate."""
+    """A scan up from 2 bits. `pattern` is `wBaB`, `wBa16` or `w16aB`; `budget` is in percent of BD-rate."""
 
     pattern: str
     scope: str
@@ -240,8 +240,8 @@ class Search:
 
     @property
     def narrowest(self) -> Trial | None:
-        """The last that is within the budget, before the first that is not; None if even the widest costs too much."""
-        return next((trial for trial in reversed(self.trials) if trial.is_within), None)
+        """The one that is within the budget, with which the scan ended; None if even the widest costs too much."""
+        return next((trial for trial in self.trials if trial.is_within), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,8 +157,8 @@ def _search(search: Search) -> str:
     return "\n\n".join(
         [
             f"## Narrowest {search.pattern} within {search.budget:g} % ({_text(where)}): {found}",
-            "From the widest down, ending at the first BD-rate beyond the budget in any family; widths that cannot be built"
-            " are passed over.",
+            "From 2 bits up, ending at the first width whose BD-rate is within the budget in every family; widths that cannot"
+            " be built are passed over.",
             _table(head, rows, words=3),
         ]
     )
