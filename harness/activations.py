@@ -134,22 +134,25 @@ def _margin(bits: int) -> float:
     return next(margin for most, margin in MARGINS if bits <= most)
 
 
-def output_fraction_bits(r: ChannelRange, outputs: int, precision: Precision) -> dict[str, int]:
-    """Fraction bits of sigma (unsigned) and of the means (signed), with head-room where there are 16 bits."""
-    share = len(r.high) // outputs
+def output_fraction_bits(
+    r: ChannelRange, outputs: tuple[str, ...], precision: Precision
+) -> dict[str, int]:
+    """Fraction bits of sigma (unsigned) and of the means (signed), with head-room where there are 16 bits; else 0."""
     bits = precision.output_bits
     margin = OUTPUT_MARGIN if bits == WIDEST else 1.0
-    sigma = max(float(r.high[:share].max()), 0.25) * margin
-    fraction = {
-        "scales_hat": min(SIGMA_FRACTION_BITS, _whole_log2((2**bits - 1) / sigma)),
-        "means_hat": 0,
-    }
-    if outputs > 1:
-        mean = max(float(np.maximum(r.high, -r.low)[share:].max()), 0.25) * margin
-        # y_hat is a symbol plus a mean in this fixed point: no coarser than a symbol.
-        fraction["means_hat"] = max(
-            0, min(MEAN_FRACTION_BITS, _whole_log2((2 ** (bits - 1) - 1) / mean))
-        )
+    fraction = {"scales_hat": 0, "means_hat": 0}
+    shares = zip(
+        np.split(r.low, len(outputs)), np.split(r.high, len(outputs)), outputs, strict=True
+    )
+    for low, high, name in shares:
+        if name == "scales_hat":
+            sigma = max(float(high.max()), 0.25) * margin
+            fraction[name] = min(SIGMA_FRACTION_BITS, _whole_log2((2**bits - 1) / sigma))
+        else:
+            mean = max(float(np.maximum(high, -low).max()), 0.25) * margin
+            # y_hat is a symbol plus a mean in this fixed point: no coarser than a symbol.
+            most = min(MEAN_FRACTION_BITS, _whole_log2((2 ** (bits - 1) - 1) / mean))
+            fraction[name] = max(0, most)
     return fraction
 
 

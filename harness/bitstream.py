@@ -14,20 +14,16 @@ tables or platforms, and codes nothing itself. All numbers are little-endian:
     20+h    n     z payload
     ...     8+m   y payload, in a frame of the same form; nothing follows it
 
-    header: size  field
-            1+a   codec id: length, then printable ASCII (1..64)
-            2     quality
-            1+b   arithmetic profile: length, then printable ASCII (1..64): "float32", "w8a8", ...
-            32    SHA-256 of the specification that computes the entropy parameters
-            32    SHA-256 of the tables
-            4     height, width of the picture; each is stored minus one, as the next six are
-            6     y shape: channels, height, width
-            6     z shape: channels, height, width
-            16    hash of the z symbols
-            16    hash of the indexes
-            16    hash of the y symbols
-            1     1 if a hash of the reconstructed picture follows, else 0
-            0|16  hash of the picture
+    header: size    field
+            72+a+b  codec id (a characters), quality, profile (b characters), specification,
+                    tables, height and width, as `stream_fields` lays them out
+            6       y shape: channels, height, width; each is stored minus one
+            6       z shape: likewise
+            16      hash of the z symbols
+            16      hash of the indexes
+            16      hash of the y symbols
+            1       1 if a hash of the reconstructed picture follows, else 0
+            0|16    hash of the picture
 
 So a stream costs 161 + a + b bytes besides its payloads, and 16 more with a picture hash: 185 for
 "bmshj2018-hyperprior" and "w8a8" (201), at most 305. A CRC-32 finds every single flipped bit and
@@ -35,68 +31,58 @@ every burst of up to 32; a hash is the first half of a SHA-256 (`symbol_hash`). 
 encoding of each value: `pack(unpack(data)) == data`.
 """
 
-import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import StreamError, UserError
+from harness.stream_fields import (
+    HASH_BYTES,
+    MAX_DIMENSION,
+    FieldReader,
+    Origin,
+    check_bytes,
+    check_payload,
+    is_dimension,
+    kind_of,
+    pack_origin,
+    unpack_origin,
+)
 from harness.trace import TensorRecord
 
 Shape = tuple[int, int, int]
 
 MAGIC = b"XCHK"
 VERSION = 1
-MAX_DIMENSION = 1 << 16
 MAX_ELEMENTS = 1 << 26
 MAX_PAYLOAD = (1 << 32) - 1
 
 _START = struct.Struct("<4sHH")
 _WORD = struct.Struct("<I")
 _FRAME = struct.Struct("<II")
-_DIMENSIONS = struct.Struct("<8H")
-_AXES, _DIGEST, _HASH = 3, 32, 16
-_NAME = re.compile(r"[!-~]{1,64}")
+_SHAPES = struct.Struct("<6H")
+_AXES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header:
+class Header(Origin):
     """What a decoder must know, and be, before it decodes. Anything out of range is a UserError.
 
-    `codec` and `profile`: 1 to 64 printable ASCII characters; `profile` is the arithmetic that
-    computed the entropy parameters, "float32" or the name of an integer specification such as
-    "w8a8". `specification`, `tables`: SHA-256, 32 bytes each. `height`, `width`: the true size of
-    the picture. `y_shape`, `z_shape`: C, H, W, each 1..65536 and at most 2^26 elements.
+    `y_shape`, `z_shape`: C, H, W, each 1..65536 and at most 2^26 elements.
     """
 
-    codec: str
-    quality: int
-    profile: str
-    specification: bytes
-    tables: bytes
-    height: int
-    width: int
     y_shape: Shape
     z_shape: Shape
 
     def __post_init__(self) -> None:
-        for name, text in (("codec", self.codec), ("profile", self.profile)):
-            if not isinstance(text, str) or not _NAME.fullmatch(text):
-                raise UserError(f"{name} must be 1 to 64 printable ASCII characters, got {text!r}")
-        if type(self.quality) is not int or not 0 <= self.quality < 1 << 16:
-            raise UserError(f"quality must be an integer in 0..65535, got {self.quality!r}")
-        _check_bytes("specification", self.specification, _DIGEST)
-        _check_bytes("tables", self.tables, _DIGEST)
-        for name, size in (("height", self.height), ("width", self.width)):
-            if not _is_dimension(size):
-                raise UserError(f"{name} must be an integer in 1..{MAX_DIMENSION}, got {size!r}")
+        super().__post_init__()
         for name, shape in (("y_shape", self.y_shape), ("z_shape", self.z_shape)):
             axes = len(shape) if isinstance(shape, tuple) else 0
-            if axes != _AXES or not all(map(_is_dimension, shape)):
+            if axes != _AXES or not all(map(is_dimension, shape)):
                 raise UserError(f"{name} must be 3 integers in 1..{MAX_DIMENSION}, got {shape!r}")
             if prod(shape) > MAX_ELEMENTS:
                 raise UserError(f"{name} {shape} has {prod(shape)} elements, over {MAX_ELEMENTS}")
@@ -120,13 +106,11 @@ class Bitstream:
 
     def __post_init__(self) -> None:
         for name in ("z_hash", "index_hash", "y_hash"):
-            _check_bytes(name, getattr(self, name), _HASH)
+            check_bytes(name, getattr(self, name), HASH_BYTES)
         if self.picture_hash != b"":
-            _check_bytes("picture_hash", self.picture_hash, _HASH)
+            check_bytes("picture_hash", self.picture_hash, HASH_BYTES)
         for name in ("payload_z", "payload_y"):
-            payload = getattr(self, name)
-            if not isinstance(payload, bytes) or len(payload) > MAX_PAYLOAD:
-                raise UserError(f"{name} must be at most {MAX_PAYLOAD} bytes, got {_kind(payload)}")
+            check_payload(name, getattr(self, name), MAX_PAYLOAD)
 
     @property
     def payload_bytes(self) -> int:
@@ -141,8 +125,10 @@ def symbol_hash(array: NDArray[np.generic]) -> bytes:
     itself. Floats and booleans are a UserError.
     """
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
-        raise UserError(f"only arrays of integers are hashed into a bitstream, got {_kind(array)}")
-    return bytes.fromhex(TensorRecord.of("", array).digest)[:_HASH]
+        raise UserError(
+            f"only arrays of integers are hashed into a bitstream, got {kind_of(array)}"
+        )
+    return bytes.fromhex(TensorRecord.of("", array).digest)[:HASH_BYTES]
 
 
 def pack(bitstream: Bitstream) -> bytes:
@@ -160,8 +146,8 @@ def unpack(data: bytes) -> Bitstream:
     beyond the size of `data`.
     """
     if not isinstance(data, bytes):
-        raise UserError(f"a bitstream is bytes, got {_kind(data)}")
-    reader = _Reader(data)
+        raise UserError(f"a bitstream is bytes, got {kind_of(data)}")
+    reader = FieldReader(data)
     magic, version, length = _START.unpack(reader.take(_START.size, "start"))
     if magic != MAGIC:
         raise StreamError(f"not a Crosscheck bitstream: it starts with {magic!r}, not {MAGIC!r}")
@@ -180,7 +166,7 @@ def unpack(data: bytes) -> Bitstream:
 
 
 def check_specification(
-    header: Header, *, codec: str, quality: int, profile: str, specification: bytes, tables: bytes
+    header: Origin, *, codec: str, quality: int, profile: str, specification: bytes, tables: bytes
 ) -> None:
     """Refuse, by a StreamError, a stream of another specification instead of decoding noise.
 
@@ -199,33 +185,12 @@ def check_specification(
         )
 
 
-class _Reader:
-    """Takes bytes from the front, never past the end; errors name the part that was being read."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.position = 0
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - self.position
-
-    def take(self, size: int, part: str) -> bytes:
-        if size > self.left:
-            raise StreamError(
-                f"bitstream is truncated or damaged in the {part}:"
-                f" {size} bytes wanted at offset {self.position}, {self.left} left"
-            )
-        self.position += size
-        return self.data[self.position - size : self.position]
-
-
 def _pack_frame(payload: bytes) -> bytes:
     length = _WORD.pack(len(payload))
     return length + _WORD.pack(zlib.crc32(payload, zlib.crc32(length))) + payload
 
 
-def _unpack_frame(reader: _Reader, part: str) -> bytes:
+def _unpack_frame(reader: FieldReader, part: str) -> bytes:
     length, crc = _FRAME.unpack(reader.take(_FRAME.size, part))
     payload = reader.take(length, part)
     if crc != zlib.crc32(payload, zlib.crc32(_WORD.pack(length))):
@@ -235,13 +200,10 @@ def _unpack_frame(reader: _Reader, part: str) -> bytes:
 
 def _pack_header(bitstream: Bitstream) -> bytes:
     header = bitstream.header
-    sizes = (header.height, header.width, *header.y_shape, *header.z_shape)
+    shapes = (*header.y_shape, *header.z_shape)
     return b"".join((
-        bytes([len(header.codec)]) + header.codec.encode(),
-        struct.pack("<H", header.quality),
-        bytes([len(header.profile)]) + header.profile.encode(),
-        header.specification + header.tables,
-        _DIMENSIONS.pack(*(size - 1 for size in sizes)),
+        pack_origin(header),
+        _SHAPES.pack(*(size - 1 for size in shapes)),
         bitstream.z_hash + bitstream.index_hash + bitstream.y_hash,
         bytes([bitstream.picture_hash != b""]),
         bitstream.picture_hash,
@@ -250,24 +212,17 @@ def _pack_header(bitstream: Bitstream) -> bytes:
 
 def _unpack_header(data: bytes, payload_z: bytes, payload_y: bytes) -> Bitstream:
     """The fields of a header whose CRC holds, which still may have been made by something else."""
-    reader = _Reader(data)
+    reader = FieldReader(data)
     try:
-        codec = _unpack_name(reader, "codec id")
-        (quality,) = struct.unpack("<H", reader.take(2, "header's quality"))
-        profile = _unpack_name(reader, "profile")
-        specification = reader.take(_DIGEST, "header's specification")
-        tables = reader.take(_DIGEST, "header's tables")
-        sizes = _DIMENSIONS.unpack(reader.take(_DIMENSIONS.size, "header's shapes"))
-        height, width, yc, yh, yw, zc, zh, zw = (size + 1 for size in sizes)
-        z_hash, index_hash, y_hash = (reader.take(_HASH, "header's hashes") for _ in range(3))
+        origin = unpack_origin(reader)
+        shapes = _SHAPES.unpack(reader.take(_SHAPES.size, "header's shapes"))
+        yc, yh, yw, zc, zh, zw = (size + 1 for size in shapes)
+        z_hash, index_hash, y_hash = (reader.take(HASH_BYTES, "header's hashes") for _ in range(3))
         flag = reader.take(1, "header's picture hash")
-        picture_hash = reader.take(_HASH if flag == b"\1" else 0, "header's picture hash")
+        picture_hash = reader.take(HASH_BYTES if flag == b"\1" else 0, "header's picture hash")
         if flag > b"\1" or reader.left:
             raise StreamError(f"bitstream is damaged: {reader.left} bytes of header after its end")
-        header = Header(
-            codec=codec, quality=quality, profile=profile, specification=specification,
-            tables=tables, height=height, width=width, y_shape=(yc, yh, yw), z_shape=(zc, zh, zw),
-        )  # fmt: skip
+        header = Header(**asdict(origin), y_shape=(yc, yh, yw), z_shape=(zc, zh, zw))
         return Bitstream(
             header=header, payload_z=payload_z, payload_y=payload_y,
             z_hash=z_hash, index_hash=index_hash, y_hash=y_hash, picture_hash=picture_hash,
@@ -276,25 +231,5 @@ def _unpack_header(data: bytes, payload_z: bytes, payload_y: bytes) -> Bitstream
         raise StreamError(f"bitstream is damaged: in the header, {error}") from error
 
 
-def _unpack_name(reader: _Reader, part: str) -> str:
-    (length,) = reader.take(1, f"header's {part}")
-    return reader.take(length, f"header's {part}").decode("latin-1")  # `Header` wants ASCII
-
-
-def _is_dimension(size: object) -> bool:
-    return type(size) is int and 1 <= size <= MAX_DIMENSION
-
-
-def _check_bytes(name: str, value: object, size: int) -> None:
-    if not isinstance(value, bytes) or len(value) != size:
-        raise UserError(f"{name} must be {size} bytes, got {_kind(value)}")
-
-
 def _shown(value: object) -> str:
     return value.hex()[:16] if isinstance(value, bytes) else repr(value)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype}{list(value.shape)}"
-    return f"{len(value)} bytes" if isinstance(value, bytes) else type(value).__name__

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 
 from harness.calibration import Calibration, ChannelRange
 from harness.errors import UserError
-from harness.network import F32, Abs, Convolution, Gdn, Layer, LeakyRelu, Network, Relu
+from harness.network import F32, Abs, Convolution, Gdn, Layer, LeakyRelu, Network, QRelu, Relu
 
 
 def forward(network: Network, x: F32) -> dict[str, F32]:
@@ -22,7 +22,7 @@ def forward(network: Network, x: F32) -> dict[str, F32]:
     return outputs
 
 
-def _apply(layer: Layer, x: torch.Tensor) -> torch.Tensor:
+def _apply(layer: Layer, x: torch.Tensor) -> torch.Tensor:  # noqa: PLR0911 - one a kind of layer
     match layer:
         case Convolution(transposed=True):
             weight = torch.from_numpy(np.ascontiguousarray(layer.weight.swapaxes(0, 1)))
@@ -44,6 +44,8 @@ def _apply(layer: Layer, x: torch.Tensor) -> torch.Tensor:
             )
         case Relu():
             return F.relu(x)
+        case QRelu():
+            return x.clamp(0, layer.highest)
         case LeakyRelu():
             return F.leaky_relu(x, layer.slope)
         case Abs():

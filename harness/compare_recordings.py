@@ -190,13 +190,16 @@ def _identical(tensors: list[Compared]) -> int:
     return sum(tensor.identical for tensor in tensors)
 
 
-def to_lines(found: RecordingComparison) -> list[str]:
-    """What a person reads: tensors in order, runs that were not compared, what differs of the environments, the sum."""
+def to_lines(found: RecordingComparison, *, every: bool = False) -> list[str]:
+    """What a person reads: tensors that differ, runs that were not compared, what differs of the environments, the sum.
+
+    With `every`, identical tensors have their lines too.
+    """
     lines = []
     for tensor in found.tensors:
-        if tensor.identical:
+        if tensor.identical and every:
             lines.append(f"identical {tensor.run}: {tensor.tensor} ({tensor.values} values)")
-        else:
+        if not tensor.identical:
             lines += [f"DIVERGED  {tensor.run}", f"  {tensor.problem}"]
     lines += [f"not compared {name}: {why}" for name, why in sorted(found.not_compared.items())]
     lines += [

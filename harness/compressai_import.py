@@ -36,8 +36,12 @@ with warnings.catch_warnings():
     from compressai.layers import GDN
     from compressai.models import CompressionModel, MeanScaleHyperprior, ScaleHyperprior
     from compressai.models.base import get_scale_table
-    from compressai.zoo.image import model_urls
+    from compressai.models.video.google import ScaleSpaceFlow
+    from compressai.zoo.image import model_urls as image_urls
+    from compressai.zoo.video import model_urls as video_urls
     from compressai.zoo.pretrained import load_pretrained
+
+model_urls = {**image_urls, **video_urls}
 
 __all__ = [
     "GDN",
@@ -46,6 +50,7 @@ __all__ = [
     "RansDecoder",
     "RansEncoder",
     "ScaleHyperprior",
+    "ScaleSpaceFlow",
     "get_scale_table",
     "load_pretrained",
     "model_urls",

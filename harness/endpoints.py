@@ -5,18 +5,26 @@ Everything outside the networks is exact by construction: integer arithmetic, si
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import coder
 from harness.bitstream import Bitstream, Header, check_specification, symbol_hash
 from harness.build import Build
-from harness.cdf import CdfTables, indexes_from_scales
+from harness.cdf import indexes_from_scales
 from harness.codecs.base import DOWNSAMPLING
 from harness.errors import StreamError
 from harness.images import pad_to_multiple, to_pixels, to_tensor, unpad
+from harness.latent_coding import (
+    channel_indexes,
+    checked_indexes,
+    decode_symbols,
+    encode_symbols,
+    fixed_y_hat,
+    float_means,
+    float_y_hat,
+    round_symbols,
+)
 from harness.lowerings.base import Artifact
 from harness.trace import TensorRecord, Trace
 
@@ -26,9 +34,6 @@ U8 = NDArray[np.uint8]
 Arrays = Mapping[str, NDArray[np.generic]]
 # Runs one artifact: (network name, artifact, feeds) to its outputs, wherever that is.
 Run = Callable[[str, Artifact, Arrays], Arrays]
-
-# Garbage after a desynchronisation reaches 2^31; real symbols are far below this.
-SYMBOL_LIMIT = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +58,10 @@ def encode(made: Build, pixels: U8, run: Run) -> Encoded:
         "y"
     ]
     z = run("h_a", made.artifacts["h_a"], {"y": y})["z"]
-    z_symbols = _symbols(np.asarray(z, np.float32) - codec.median_values)
+    z_symbols = round_symbols(np.asarray(z, np.float32) - codec.median_values)
     parameters = _entropy_parameters(made, z_symbols, run)
     means = _float_means(made, parameters)
-    y_symbols = _symbols(np.asarray(y, np.float32) - means)
+    y_symbols = round_symbols(np.asarray(y, np.float32) - means)
     indexes = np.asarray(parameters["indexes"], np.int32)
     header = Header(
         codec=codec.family,
@@ -72,8 +77,8 @@ def encode(made: Build, pixels: U8, run: Run) -> Encoded:
     trace = _finish(made, z_symbols, parameters, y_symbols, (height, width), run)
     bitstream = Bitstream(
         header=header,
-        payload_z=_coded(z_symbols, _channel_indexes(z_symbols.shape), codec.z_tables),
-        payload_y=_coded(y_symbols, indexes, codec.y_tables),
+        payload_z=encode_symbols(z_symbols, channel_indexes(z_symbols.shape), codec.z_tables),
+        payload_y=encode_symbols(y_symbols, indexes, codec.y_tables),
         z_hash=symbol_hash(z_symbols),
         index_hash=symbol_hash(indexes),
         y_hash=symbol_hash(y_symbols),
@@ -98,14 +103,14 @@ def decode(made: Build, bitstream: Bitstream, run: Run, *, reconstruct: bool = T
         tables=bytes.fromhex(codec.tables_digest),
     )
     _check_shapes(made, header)
-    z_symbols = _symbols_of(
-        bitstream.payload_z, _channel_indexes((1, *header.z_shape)), codec.z_tables
+    z_symbols = decode_symbols(
+        bitstream.payload_z, channel_indexes((1, *header.z_shape)), codec.z_tables
     )
     if symbol_hash(z_symbols) != bitstream.z_hash:
         raise StreamError("the z symbols do not match the stream's hash: the stream is damaged")
     parameters = _entropy_parameters(made, z_symbols, run)
     indexes = np.asarray(parameters["indexes"], np.int32)
-    y_symbols = _symbols_of(bitstream.payload_y, indexes, codec.y_tables)
+    y_symbols = decode_symbols(bitstream.payload_y, indexes, codec.y_tables)
     problem = ""
     if symbol_hash(y_symbols) != bitstream.y_hash:
         problem = "the y symbols do not match the stream's hash"
@@ -122,33 +127,6 @@ def decode(made: Build, bitstream: Bitstream, run: Run, *, reconstruct: bool = T
 def _gates_pictures(made: Build) -> bool:
     """Whether the picture comes out of an integer specification: then the stream carries its hash."""
     return made.artifacts["g_s"].integer
-
-
-# The platforms of one run mostly code the same symbols with the same indexes: code those once.
-@lru_cache(maxsize=64)
-def _encode_once(symbols: TensorRecord, indexes: TensorRecord, tables: CdfTables) -> bytes:
-    return coder.encode(_int32(symbols), _int32(indexes), tables)
-
-
-@lru_cache(maxsize=64)
-def _decode_once(payload: bytes, indexes: TensorRecord, tables: CdfTables) -> I32:
-    symbols = coder.decode(payload, _int32(indexes), tables)
-    symbols.flags.writeable = False
-    return symbols
-
-
-def _int32(record: TensorRecord) -> I32:
-    return record.array().astype(np.int32, copy=False)
-
-
-def _coded(symbols: I32, indexes: I32, tables: CdfTables) -> bytes:
-    return _encode_once(
-        TensorRecord.of("symbols", symbols), TensorRecord.of("indexes", indexes), tables
-    )
-
-
-def _symbols_of(payload: bytes, indexes: I32, tables: CdfTables) -> I32:
-    return _decode_once(payload, TensorRecord.of("indexes", indexes), tables)
 
 
 def _shape(latent: I32) -> tuple[int, int, int]:
@@ -168,29 +146,12 @@ def _check_shapes(made: Build, header: Header) -> None:
         )
 
 
-def _channel_indexes(shape: tuple[int, ...]) -> I32:
-    """The entropy bottleneck has one table a channel."""
-    channels = np.arange(shape[1], dtype=np.int32)[None, :, None, None]
-    return np.ascontiguousarray(np.broadcast_to(channels, shape))
-
-
-def _symbols(residual: F32) -> I32:
-    """Nearest integers, ties to even; NaN (a broken encoder) becomes 0."""
-    rounded = np.rint(np.nan_to_num(residual, nan=0.0, posinf=SYMBOL_LIMIT, neginf=-SYMBOL_LIMIT))
-    return np.clip(rounded, -SYMBOL_LIMIT, SYMBOL_LIMIT).astype(np.int32)
-
-
 def _entropy_parameters(made: Build, z_symbols: I32, run: Run) -> Arrays:
     """scales_hat, means_hat (where the family has them) and indexes, in graph order."""
     artifact = made.artifacts["h_s"]
     if artifact.integer:
         outputs = run("h_s", artifact, {"z_symbols": z_symbols})
-        indexes = outputs["indexes"].astype(np.int32, copy=False)
-        lowest, highest = int(indexes.min()), int(indexes.max())
-        if not 0 <= lowest <= highest < len(made.codec.y_tables.cdf):
-            raise StreamError(
-                f"h_s gave CDF indexes from {lowest} to {highest}; the tables have {len(made.codec.y_tables.cdf)} rows"
-            )
+        checked_indexes(outputs["indexes"], made.codec.y_tables)
         return outputs
     floats = dict(
         run("h_s", artifact, {"z_hat": z_symbols.astype(np.float32) + made.codec.median_values})
@@ -201,25 +162,17 @@ def _entropy_parameters(made: Build, z_symbols: I32, run: Run) -> Arrays:
 
 
 def _float_means(made: Build, parameters: Arrays) -> F32 | np.float32:
-    """The means as float32, exactly (fixed-point means have at most 16 bits)."""
+    """The means as float32, exactly."""
     if "means_hat" not in parameters:
         return np.float32(0)
-    means = parameters["means_hat"]
-    if made.integer is None:
-        return np.asarray(means, np.float32)
-    return np.ldexp(means.astype(np.float64), -made.fraction_bits).astype(np.float32)
+    return float_means(parameters["means_hat"], made.fraction_bits if made.integer else None)
 
 
 def _y_hat(made: Build, parameters: Arrays, y_symbols: I32) -> NDArray[np.generic]:
     """Symbol + mean: int32 with `fraction_bits` in an integer build, else one float32 addition."""
-    limit = 2 ** (30 - made.fraction_bits)
-    symbols = np.clip(y_symbols, -limit, limit)
     if made.integer is None:
-        return symbols.astype(np.float32) + _float_means(made, parameters)
-    fixed = symbols << np.int32(made.fraction_bits)
-    if "means_hat" in parameters:
-        fixed += parameters["means_hat"].astype(np.int32, copy=False)
-    return fixed
+        return float_y_hat(y_symbols, _float_means(made, parameters))
+    return fixed_y_hat(y_symbols, parameters.get("means_hat"), made.fraction_bits)
 
 
 def _finish(
@@ -250,7 +203,7 @@ def _finish(
     else:
         feed = y_hat.astype(np.float32)
         if made.integer is not None:
-            feed = np.ldexp(y_hat.astype(np.float64), -made.fraction_bits).astype(np.float32)
+            feed = float_means(y_hat, made.fraction_bits)
         x_hat = np.asarray(run("g_s", g_s, {"y_hat": feed})["x_hat"], np.float32)
         arrays |= {"x_hat": x_hat, "picture": unpad(to_pixels(x_hat), *size)}
     return Trace(

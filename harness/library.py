@@ -203,7 +203,7 @@ def own_codec(
         raise UserError(
             "--pretrained needs --codec FAMILY and --quality N, such as --codec mbt2018-mean --quality 3"
         )
-    state = checkpoint.download_pretrained(chosen, quality)
+    state = checkpoint.download_pretrained(chosen.zoo_name, quality)
     return checkpoint.load_foreign(
         state, family=chosen, quality=quality, origin="CompressAI model zoo"
     )

@@ -41,6 +41,18 @@ class Relu:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QRelu:
+    """ReLU that ends at 2^bits - 1 (Balle, Johnston, Minnen, ICLR 2019); CompressAI's, like this one, does not round."""
+
+    name: str
+    bits: int
+
+    @property
+    def highest(self) -> float:
+        return float(2**self.bits - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeakyRelu:
     name: str
     slope: float
@@ -68,7 +80,7 @@ class Gdn:
             raise UserError(f"layer {self.name}: its parameters contain NaN or infinity")
 
 
-Layer = Convolution | Relu | LeakyRelu | Abs | Gdn
+Layer = Convolution | Relu | QRelu | LeakyRelu | Abs | Gdn
 
 
 @dataclass(frozen=True, kw_only=True)

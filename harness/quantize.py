@@ -39,7 +39,7 @@ from harness.integer_layer import (
     integer_layer,
     round_weights,
 )
-from harness.network import Convolution, Gdn, Layer, LeakyRelu, Network, Relu
+from harness.network import Convolution, Gdn, Layer, LeakyRelu, Network, QRelu, Relu
 from harness.precision import Precision
 from harness.specification import (
     GDN_NORM_MAX,
@@ -71,7 +71,7 @@ def quantize_h_s(
     scale_thresholds: I32,
     observer: Observer | None = None,
 ) -> IntegerNet:
-    """Post-training quantization of h_s. Outputs land on powers of two.
+    """Post-training quantization of h_s, or of the half of one that gives sigma or the means. Outputs land on powers of two.
 
     `medians` int32 [N] in 2^-8, `scale_thresholds` int32 [64] (bits of the float32 scale table).
     """
@@ -79,7 +79,7 @@ def quantize_h_s(
     entry, activation = symbols_entry(
         calibration[network.input], medians, precision.of_activation("z_q")
     )
-    fraction = output_fraction_bits(calibration[_last(blocks[-1])], len(network.outputs), precision)
+    fraction = output_fraction_bits(calibration[_last(blocks[-1])], network.outputs, precision)
     target = output_target(
         len(blocks[-1][0].bias), network.outputs, fraction, precision.output_bits
     )
@@ -96,7 +96,9 @@ def quantize_h_s(
         ),
         sigma_fraction_bits=fraction["scales_hat"],
         mean_fraction_bits=fraction["means_hat"],
-        thresholds=fixed_thresholds(scale_thresholds, fraction["scales_hat"]),
+        thresholds=fixed_thresholds(scale_thresholds, fraction["scales_hat"])
+        if "scales_hat" in network.outputs
+        else np.zeros(0, np.int64),
     )
 
 
@@ -109,21 +111,43 @@ def quantize_g_s(
     observer: Observer | None = None,
 ) -> IntegerNet:
     """Post-training quantization of g_s: y_hat with `fraction_bits` in, 8-bit pixels out."""
-    blocks = _blocks(network, calibration, precision, "y_q")
-    entry, activation = latent_entry(
-        calibration[network.input], precision.of_activation("y_q"), fraction_bits
-    )
-    channels = len(blocks[-1][0].bias)
+    channels = network.out_channels
     target = Target(
         scale=np.full(channels, 1 / PIXEL_MAX),
         low=np.zeros(channels, np.int64),
         high=np.full(channels, PIXEL_MAX),
     )
+    return quantize_synthesis(
+        network,
+        calibration,
+        precision,
+        fraction_bits=fraction_bits,
+        output="picture",
+        target=target,
+        observer=observer,
+    )
+
+
+def quantize_synthesis(
+    network: Network,
+    calibration: Calibration,
+    precision: Precision,
+    *,
+    fraction_bits: int,
+    output: str,
+    target: Target,
+    observer: Observer | None = None,
+) -> IntegerNet:
+    """Post-training quantization of a decoder: y_hat with `fraction_bits` in, `output` as integers on `target` out."""
+    blocks = _blocks(network, calibration, precision, "y_q")
+    entry, activation = latent_entry(
+        calibration[network.input], precision.of_activation("y_q"), fraction_bits
+    )
     return IntegerNet(
         name=network.name,
         precision=precision.name,
         input="y_hat",
-        outputs=("picture",),
+        outputs=(output,),
         input_limit=LATENT_LIMIT,
         input_shift=0,
         entry=entry,
@@ -236,7 +260,7 @@ def rectifier_slope(convolution: Convolution, pointwise: tuple[Layer, ...]) -> f
     match pointwise:
         case ():
             return 1.0
-        case (Relu(),):
+        case (Relu() | QRelu(),):  # QReLU ends where its calibrated range does, as all do
             return 0.0
         case (LeakyRelu() as layer,):
             # max(x, slope * x) is the rectifier for these only, and LEAKY_SHIFT bits must hold the slope.

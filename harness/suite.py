@@ -155,6 +155,9 @@ def load(name: str) -> Suite:
         )
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        lacking = [name for name in ("summary", "scope", "required") if name not in raw]
+        if lacking:
+            raise UserError(f"suite {path}: it lacks {', '.join(lacking)}")
         expectations = {
             key: _expectation(**value) for key, value in raw.pop("expectations", {}).items()
         }

@@ -1,12 +1,14 @@
-"""Record the seeded divergences under fixtures/divergences: `python tests/record_divergences.py [NAME ..]`.
+"""Record the seeded divergences under fixtures/divergences: `python -m tests.record_divergences [NAME ..]`.
 
 Each folder holds a small graph, its feeds, and what two sides made of its values. The tests read them; they are recorded
-anew only where a runtime is to be looked at again. OpenVINO's needs its prepared environment (make platforms-extra).
+anew only where a runtime is to be looked at again. OpenVINO's, tract's and the emulated processor's need what is prepared
+for them (make platforms-extra).
 """
 
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ from harness.platforms.pool import Pool
 from harness.specimens import tiny_codec, tiny_hyper_latent
 from harness.taps import Graph
 from harness.trace import Trace
+from tests.deviations import SPECIMENS, Specimen
 
 U8 = NDArray[np.uint8]
 # Channels of the cut hyper-synthesis: enough for the kernels that a whole one gets.
@@ -133,6 +136,13 @@ def flipped_weight_bit(pool: Pool) -> Recording:
     return Recording(graph=phase, feeds=feeds, a=traces[0], b=traces[1], graph_b=other)
 
 
+def untapped(pool: Pool, specimen: Specimen) -> Recording:
+    """The outputs alone: taps would hide a fusion."""
+    graph, feeds = specimen.graph, specimen.feeds
+    traces = [execute(_live(pool, p, graph, feeds), graph) for p in specimen.platforms]
+    return Recording(graph=graph, feeds=feeds, a=traces[0], b=traces[1])
+
+
 def _z_shape(size: int) -> tuple[int, ...]:
     network = Library().codec("mbt2018-mean/q3").networks["h_s"]
     return (1, network.in_channels, size, size)
@@ -169,6 +179,7 @@ RECORDERS: Mapping[str, Callable[[Pool], Recording]] = {
     "bf16-by-default": bf16_by_default,
     "isa-reorder": isa_reorder,
     "flipped-weight-bit": flipped_weight_bit,
+    **{rule: partial(untapped, specimen=each) for rule, each in SPECIMENS.items()},
 }
 
 

@@ -186,6 +186,30 @@ def test_the_smallest_window_is_the_smallest(needed: int) -> None:
     assert smallest_window(steps, 18, lambda *_: False) is None
 
 
+def test_a_longer_graph_keeps_the_bits_that_the_smallest_one_changes() -> None:
+    """A side that errs by the number of nodes around it, three at most."""
+
+    def wrong(onnx_model: bytes, feeds: Feeds) -> Trace:
+        nodes = len(onnx.load_model_from_string(onnx_model).graph.node)
+        return Interpreter(lambda name, x: x + (min(nodes, 3) if name == "v10" else 0))(
+            onnx_model, feeds
+        )
+
+    graph = chain(10)
+    a = Live(name="a", graph=graph, feeds=FEEDS, run=Interpreter())
+    found = bisect(a, replace(a, name="b", run=wrong)).reproduction
+    assert found is not None
+    assert found.faithful is not None
+    assert found.nodes == ("v10 (Add)",)
+    shown = [found.whole, found.faithful]
+    assert [len(s.specimen.graph_a.steps) for s in shown] == [1, 3]
+    assert [int((s.b.array("v10") - s.a.array("v10")).max()) for s in shown] == [1, 3]
+    # One that errs alike everywhere needs no longer one.
+    alike = bisect(a, replace(a, name="b", run=Interpreter(off_at("v10")))).reproduction
+    assert alike is not None
+    assert alike.faithful is None
+
+
 def test_graphs_of_other_nodes_are_refused() -> None:
     a, b = sides(chain(3), Interpreter(), Interpreter())
     with pytest.raises(UserError, match="different nodes"):

@@ -337,6 +337,9 @@ def test_the_recorder_lists_platforms(unpacked: Path) -> None:
     assert list(lines) == PLATFORMS.names()
     assert lines["ort-cpu"].startswith("onnxruntime ")
     assert lines["torch"].startswith("unavailable: blocked: torch")
+    # What helps is pip in this very Python: there is no package here to prepare anything.
+    assert "-m pip install numpy==" in lines["tract"]
+    assert not any("crosscheck platforms" in line for line in lines.values())
 
 
 def test_the_recorder_refuses_in_one_line(unpacked: Path) -> None:

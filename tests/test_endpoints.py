@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from harness import endpoints, mutants, reference, specimens
+from harness import endpoints, latent_coding, mutants, reference, specimens
 from harness.bitstream import Bitstream, pack, symbol_hash, unpack
 from harness.build import Build, build
 from harness.calibrate import forward, observe
@@ -335,7 +335,7 @@ def test_latents_of_any_value_make_the_round_trip(
         assert decoded.trace["y_symbols"] == encoded.trace["y_symbols"]
         assert decoded.trace["picture"] == encoded.trace["picture"]
         largest = np.abs(encoded.trace.array("y_symbols")).max()
-        assert largest <= endpoints.SYMBOL_LIMIT
+        assert largest <= latent_coding.SYMBOL_LIMIT
 
 
 def test_a_large_symbol_comes_back_as_it_was() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from harness.explain import product
 from harness.explain.base import MECHANISMS, Evidence, Site
 from harness.explain.changed import changed
 from harness.explain.evaluate import evaluate
+from harness.explain.fma import fused_multiply_add
 from harness.explain.interventions import one_option_apart, parse_switch, restored
 from harness.explain.naming import FLIPPED_BIT, OTHER_TENSORS, Explanation, explain
 from harness.explain.operators import byte_product
@@ -44,6 +46,7 @@ RECORDED = {
     "flipped-weight-bit": (FLIPPED_BIT, REPRODUCED),
 }
 RNG = np.random.default_rng(5)
+INF = np.float32(np.inf)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +91,8 @@ def test_the_recorded_details() -> None:
 def one_off(array: Array) -> Array:
     """One element a step or an ULP away."""
     made = array.copy()
-    made.reshape(-1).view(f"u{array.dtype.itemsize}")[7] ^= 1
+    bits = made.reshape(-1).view(f"u{array.dtype.itemsize}")
+    bits[7] ^= bits.dtype.type(1)
     return made
 
 
@@ -363,6 +367,95 @@ def test_int32_divided_in_float32() -> None:
     assert found.mechanisms == ("float32 arithmetic",)
 
 
+def test_an_fma_rounds_once() -> None:
+    x, y, z = (RNG.standard_normal(4000).astype(np.float32) for _ in range(3))
+    # Cancellation, and addends far below and far above the product.
+    z[:1000], z[1000:1500], z[1500:2000] = (
+        -(x * y)[:1000],
+        z[1000:1500] * 2.0**-30,
+        z[1500:2000] * 2.0**30,
+    )
+    exact = [
+        Fraction(a) * Fraction(b) + Fraction(c)
+        for a, b, c in zip(*map(listed, (x, y, z)), strict=True)
+    ]
+    got = fused_multiply_add(x, y, z)
+    for value, near in zip(exact, listed(got), strict=True):
+        apart = abs(Fraction(near) - value)
+        for neighbour in (np.nextafter(np.float32(near), side) for side in (-INF, INF)):
+            assert apart <= abs(Fraction(float(neighbour)) - value)
+    # Twice rounded is another number in some places.
+    assert (got != x * y + z).any()
+
+
+def listed(array: Array) -> list[float]:
+    return [float(x) for x in array]
+
+
+def test_mul_and_add_in_one_rounding() -> None:
+    text = "g (float[n] x) => (float[n] y) { p = Mul (x, m) y = Add (p, o) }"
+    x = RNG.standard_normal(64).astype(np.float32)
+    m, o = np.array(1.7, np.float32), np.array(0.3, np.float32)
+    found = named(text, {"x": x}, x * m + o, fused_multiply_add(x, m, o), m=m, o=o)
+    assert (found.mechanisms, found.evidence) == (("fused multiply-add",), REPRODUCED)
+
+
+def test_what_only_the_smallest_graph_shows_is_said_to_be_that() -> None:
+    """In the whole graph the offset is moved inside; alone, Mul and Add become one FMA."""
+    text = "g (float[n] x) => (float[n] y) { t = Add (x, z) p = Mul (t, m) y = Add (p, o) }"
+    x = RNG.integers(-99, 99, 64).astype(np.float32)
+    weights = {name: np.array(v, np.float32) for name, v in (("z", 0), ("m", 1.7), ("o", 0.3))}
+    graph = Graph.of(model(text, **weights).SerializeToString(), "context")
+    m, o = weights["m"], weights["o"]
+
+    def run(whole: Callable[[Array], Array]) -> Callable[..., Trace]:
+        def made(onnx_model: bytes, feeds: dict[str, Array]) -> Trace:
+            cut = Graph.of(onnx_model, "cut")
+            (given,) = feeds.values()
+            values = {"t": given, "p": given * m, "y": given * m + o}
+            if cut.outputs[-1] == "y":
+                alone = {1: given + o, 2: fused_multiply_add(given, m, o)}
+                values["y"] = alone.get(len(cut.steps), whole(given))
+            records = tuple(TensorRecord.of(name, values[name]) for name in cut.outputs)
+            return Trace(tensors=records, environment={})
+
+        return made
+
+    def right(onnx_model: bytes, feeds: dict[str, Array]) -> Trace:
+        found = evaluate(Graph.of(onnx_model, "cut"), feeds)
+        records = tuple(TensorRecord.of(name, array) for name, array in found.items())
+        return Trace(tensors=records, environment={})
+
+    a = Live(name="a", graph=graph, feeds={"x": x}, run=right)
+    moved = explain_found(bisect(a, replace(a, name="b", run=run(lambda x: (x + o / m) * m))))
+    assert moved is not None
+    assert moved.mechanisms == ("offset inside a scale",)
+    riddle = explain_found(bisect(a, replace(a, name="b", run=run(lambda x: x * m + o + 1))))
+    assert riddle is not None
+    assert riddle.headline == (
+        "fused multiply-add (reproduced bit for bit, on the smallest graph alone, whose bits are not those of the whole graph)"
+    )
+    assert to_report(riddle, ("a", "b"))["shown_on"] == "smallest graph"
+
+
+@pytest.mark.parametrize(
+    ("operator", "wrong"),
+    [
+        ("Div", lambda x: np.trunc(x.astype(np.int32).astype(np.float32) / np.float32(7))),
+        ("Mul", lambda x: x.astype(np.int32).astype(np.float32) * np.float32(7)),
+    ],
+)
+def test_int64_taken_for_int32_and_then_for_float32(
+    operator: str, wrong: Callable[[Array], Array]
+) -> None:
+    x = RNG.integers(-(2**26), 2**26, 64) + 2**33
+    right = {"Div": x // 7, "Mul": x * 7}[operator]
+    got = wrong(x).astype(np.int64)
+    found = named(elementwise(operator, "int64"), {"x": x}, right, got, c=np.array(7))
+    assert found.mechanisms == ("float32 arithmetic",)
+    assert "as int32" in str(found.b)
+
+
 def test_other_weights_are_named_by_their_digests() -> None:
     x = np.arange(8, dtype=np.int32)
     text = elementwise("Add", "int32")
@@ -380,7 +473,7 @@ def test_other_weights_are_named_by_their_digests() -> None:
 
 
 def test_every_mechanism_says_what_does_it() -> None:
-    assert len(MECHANISMS.names()) >= 11
+    assert len(MECHANISMS.names()) >= 16
     assert all(mechanism.summary for mechanism in MECHANISMS)
 
 
@@ -396,6 +489,10 @@ def test_platforms_that_are_one_option_apart() -> None:
         PLATFORMS[s.variant].host == PLATFORMS[s.platform].host for s in one_option_apart("ort-cpu")
     )
     assert one_option_apart("some.trace") == []
+    # Of a profile or of options, what differs alone is said.
+    said = {s.variant: s.what for p in ("dsp-exact32", "openvino-f32") for s in one_option_apart(p)}
+    assert said["dsp-pairsat"] == "pair_saturation=True instead of False"
+    assert said["openvino-f32-nolpt"] == "LP_TRANSFORMS_MODE=NO instead of none"
     assert parse_switch("a=b").variant == "b"
 
 

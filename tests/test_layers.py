@@ -17,15 +17,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fixtures": set(),
     "compressai_import": set(),
     "files": {"errors"},
+    "part_file": {"errors"},
     "registry": {"errors"},
     "case": {"errors"},
     "trace": {"errors", "files"},
     "images": {"errors", "files"},
+    "footage": {"errors", "images", "registry"},
     "network": {"errors"},
     # Tables, coder, container: integers only.
     "cdf": {"errors", "files", "trace"},
     "coder": {"cdf", "compressai_import", "errors"},
-    "bitstream": {"errors", "trace"},
+    "stream_fields": {"errors"},
+    "bitstream": {"errors", "stream_fields", "trace"},
+    "video_stream": {"errors", "part_file", "stream_fields"},
     # Codec -> calibrate -> quantize -> lower.
     "codecs": {
         "cdf", "compressai_import", "errors", "fixtures", "network", "registry", "specification",
@@ -54,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "images", "network", "precision", "quantize", "specification",
     },
     "lowerings": {"calibration", "errors", "network", "registry", "specification"},
+    "warp": {"errors", "lowerings"},
     "build": {
         "calibration", "cdf", "codecs", "errors", "files", "lowerings", "precision", "quantize",
         "specification",
@@ -72,8 +77,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "dsp", "errors", "files", "interpreter", "jax_ops", "registry", "torch_ops", "trace",
     },
     # Both ends; who runs the networks is an argument.
+    "latent_coding": {"cdf", "coder", "errors", "trace"},
     "endpoints": {
-        "bitstream", "build", "cdf", "codecs", "coder", "errors", "images", "lowerings",
+        "bitstream", "build", "cdf", "codecs", "errors", "images", "latent_coding", "lowerings",
         "specification", "trace",
     },
     # Compare -> verdict -> report.
@@ -97,7 +103,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # Runs bundles; with its programs it stands alone where the package is not installed.
     "recorder": {"bundle", "digest", "errors", "platforms", "recording", "trace"},
-    "kit": {"bundle", "compare_recordings", "errors", "platforms", "recorder"},
+    "trace_files": {"archive", "bundle", "errors", "recording"},
+    "kit": {"bundle", "compare_recordings", "errors", "platforms", "recorder", "trace_files"},
     "one_file": {"archive", "errors"},
     # From "differs" to the node, and to the mechanism: ONNX files and traces, whoever made them.
     "taps": {"errors", "lint"},
@@ -132,12 +139,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "specimens": {"case", "cdf", "codecs", "network", "specification"},
     # Training stands beside the flow: it makes what codecs read.
-    "widen": set(),
-    "train": {"codecs", "compressai_import", "errors", "files", "widen"},
+    "training": {"codecs", "compressai_import", "errors", "files"},
     # These see wide.
     "library": {
         "build", "calibration", "calibrators", "case", "codecs", "encodings", "errors", "fixtures",
         "images", "precision", "problems",
+    },
+    "video": {
+        "bitstream", "build", "calibrate", "calibration", "calibrators", "cdf", "code_length", "codecs",
+        "emulate", "endpoints", "errors", "fixtures", "images", "integer_layer", "latent_coding", "library",
+        "lowerings", "network", "precision", "problems", "quantize", "specification", "trace", "video_stream",
+        "warp",
     },
     # Which lowering is exact on the machine that will run it.
     "auto": {
@@ -178,11 +190,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "auto", "bd_rate", "bitstream", "build", "calibration", "calibrators", "cells", "codecs",
         "encodings", "endpoints", "errors", "executors", "files", "images", "jpeg", "library", "lint", "linted",
         "lowerings", "margin", "margin_study", "measure", "narrowest", "pipeline", "platforms", "precision", "problems", "rd",
-        "rd_study", "report", "results", "selftest", "ship", "specification", "suite", "train",
+        "rd_study", "report", "results", "selftest", "ship", "specification", "suite", "training",
         "verdict",
         "bisect", "case", "explain", "taps", "trace",
         "bundle", "bundling", "compare_recordings", "fixtures", "golden_suite", "goldens", "one_file",
-        "recorder", "recording",
+        "recorder", "recording", "trace_files",
     },
 }  # fmt: skip
 SEE_WIDE = {

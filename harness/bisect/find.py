@@ -161,7 +161,9 @@ class _Search:
             traces = (tapped[0], tapped[1])
         node = with_taps if without_taps is None else without_taps
         # The first side's values feed the smallest graph, or the second's if only that can be tapped.
-        reproduction = self._reproduce(node, tapped[0]) if node is not None and tapped else None
+        reproduction = (
+            self._reproduce(node, tapped[0], traces) if node is not None and tapped else None
+        )
         inner = None if reproduction is None else self._look_inside(reproduction.whole.specimen)
         return _bisection(
             graph,
@@ -205,7 +207,9 @@ class _Search:
         except REFUSALS:
             return None
 
-    def _reproduce(self, node: int, values: Trace) -> Reproduction | None:
+    def _reproduce(
+        self, node: int, values: Trace, traces: tuple[Trace, Trace]
+    ) -> Reproduction | None:
         """The smallest stretch of nodes ending with `node`, fed with the first side's values, then the smallest input."""
         graph = self._a.graph
         known: dict[str, Array] = {t.name: t.array() for t in values.tensors} | dict(self._a.feeds)
@@ -226,9 +230,20 @@ class _Search:
         )
         if first is None:
             return None
-        whole = specimen(first, node)
-        least = self._shown(shrink(whole, self._differs, self._keep))
-        return Reproduction(nodes=_labels(whole.graph_a), whole=self._shown(whole), least=least)
+        wanted = tuple(_outputs(graph, node, trace) for trace in traces)
+        whole = self._shown(specimen(first, node))
+        faithful = None
+        if _differ(whole.a, wanted[0]) or _differ(whole.b, wanted[1]):
+            longer = smallest_window(
+                graph.steps, node, lambda first, last: self._gives(specimen(first, last), wanted)
+            )
+            faithful = None if longer is None else self._shown(specimen(longer, node))
+        return Reproduction(
+            nodes=_labels(whole.specimen.graph_a),
+            whole=whole,
+            least=self._shown(shrink(whole.specimen, self._differs, self._keep)),
+            faithful=faithful,
+        )
 
     def _shown(self, specimen: Specimen) -> Shown:
         a, b = self._both(specimen)
@@ -238,6 +253,12 @@ class _Search:
         a = self._counter.execute(self._a, specimen.graph_a, specimen.feeds_a)
         b = self._counter.execute(self._b, specimen.graph_b, specimen.feeds_b)
         return a, b
+
+    def _gives(self, specimen: Specimen, wanted: tuple[Trace, ...]) -> bool:
+        try:
+            return not any(map(_differ, self._both(specimen), wanted))
+        except REFUSALS:
+            return False
 
     def _differs(self, specimen: Specimen) -> bool:
         try:

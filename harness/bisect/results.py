@@ -20,12 +20,14 @@ class Reproduction:
     """The smallest stretch of nodes that was found to diverge, on its `whole` input and on the `least`.
 
     `nodes` are its nodes' labels in graph order, constants apart. `least` is None where a side is a record, which
-    cannot be run on less.
+    cannot be run on less. `faithful` is the smallest stretch on which both sides get the bits that they get in the whole
+    graph, where that is a longer one: what surrounds a node may decide how it is computed.
     """
 
     nodes: tuple[str, ...]
     whole: Shown
     least: Shown | None
+    faithful: Shown | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

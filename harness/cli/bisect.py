@@ -1,7 +1,9 @@
 """`crosscheck bisect` and `crosscheck explain`: from "differs" to "where", and to "because"."""
 # ruff: noqa: PLC0415 - `crosscheck --help` must not wait for torch
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,21 +74,10 @@ def bisect(
     as_json: Json = False,
 ) -> None:
     """Find the first node on which two platforms differ, and the least graph and input that show it."""
-    from harness.platforms.pool import Pool
-
-    with Pool() as pool:
-        subject = _subject(
-            pool,
-            a,
-            b,
-            case,
-            Files(model=model, feeds=feeds, model_b=model_b, feeds_b=feeds_b),
-            network,
-            images,
-        )
-        found = _found(subject, keep)
-    report, lines = _reported(subject, found)
-    _conclude(subject, found, report, lines, out, as_json=as_json)
+    files = Files(model=model, feeds=feeds, model_b=model_b, feeds_b=feeds_b)
+    with _bisected(a, b, case, files, network, images, keep) as look:
+        pass
+    _conclude(look, out, as_json=as_json)
 
 
 @app.command(
@@ -124,91 +115,83 @@ def explain(
     from harness.explain.report import to_lines, to_report
     from harness.explain.shown import explain_found
     from harness.platforms.base import PLATFORMS
-    from harness.platforms.pool import Pool
 
     own = [parse_switch(text) for text in switch or []]
     for each in own:
         PLATFORMS[each.variant]  # unknown names end here
-    with Pool() as pool:
-        subject = _subject(
-            pool,
-            a,
-            b,
-            case,
-            Files(model=model, feeds=feeds, model_b=model_b, feeds_b=feeds_b),
-            network,
-            images,
-        )
-        found = _found(subject, keep)
-        report, lines = _reported(subject, found)
+    files = Files(model=model, feeds=feeds, model_b=model_b, feeds_b=feeds_b)
+    with _bisected(a, b, case, files, network, images, keep) as look:
+        found, names = look.found, look.subject.names
         why = explain_found(found)
         if why is not None and found.reproduction is not None:
-            first, second = map(one_option_apart, subject.names)
+            first, second = map(one_option_apart, names)
             # Said once if the two platforms themselves are one option apart.
-            switches = [*own, *first, *(s for s in second if s.variant != subject.a.name)]
+            switches = [*own, *first, *(s for s in second if s.variant != names[0])]
             shown = found.reproduction.whole
             switched = list(
-                restored(shown, subject.names, switches, lambda name: on_platform(pool, name))
+                restored(shown, names, switches, lambda name: on_platform(look.pool, name))
             )
-            report["explanation"] = to_report(why, subject.names, switched)
-            lines += to_lines(why, subject.names, switched)
-    _conclude(subject, found, report, lines, out, as_json=as_json)
+            look.report["explanation"] = to_report(why, names, switched)
+            look.lines.extend(to_lines(why, names, switched))
+    _conclude(look, out, as_json=as_json)
 
 
-def _subject(
-    pool: "Pool",
-    a: str,
-    b: str,
-    case: str | None,
-    files: Files,
-    network: str,
-    images: Path | None,
-) -> Subject:
-    if case is not None:
-        if any((files.model, files.feeds, files.model_b, files.feeds_b)):
-            raise UserError("give a case, or --model and --feeds: not both")
-        return from_case(pool, a, b, case, network, images)
-    return from_files(pool, a, b, files)
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A finished bisection, whose report and lines may grow while its platforms are at hand."""
+
+    pool: "Pool"
+    subject: Subject
+    found: "Bisection"
+    report: dict[str, object]
+    lines: list[str]
 
 
-def _found(subject: Subject, keep: int) -> "Bisection":
+@contextmanager
+def _bisected(
+    a: str, b: str, case: str | None, files: Files, network: str, images: Path | None, keep: int
+) -> Iterator[Look]:
+    """Bisect what was asked for; the platforms live until the end of the block."""
     from harness.bisect.find import bisect as search
-
-    return search(subject.a, subject.b, keep)
-
-
-def _reported(subject: Subject, found: "Bisection") -> tuple[dict[str, object], list[str]]:
     from harness.bisect.report import to_lines, to_report
+    from harness.platforms.base import PLATFORMS
+    from harness.platforms.pool import Pool
+    from harness.trace_files import Kind, refuse
 
-    report = to_report(found, subject.names, subject.thresholds)
-    lines = to_lines(found, subject.names, subject.thresholds)
-    if subject.ruined:
-        report["ruined"] = subject.ruined
-        lines.append(subject.ruined)
-    return report, lines
+    for name in (a, b):
+        if name not in PLATFORMS.names():
+            refuse(Path(name), Kind.RECORDING, Kind.BUNDLE)
+    if case is not None and any((files.model, files.feeds, files.model_b, files.feeds_b)):
+        raise UserError("give a case, or --model and --feeds: not both")
+    with Pool() as pool:
+        subject = (
+            from_files(pool, a, b, files)
+            if case is None
+            else from_case(pool, a, b, case, network, images)
+        )
+        found = search(subject.a, subject.b, keep)
+        report = to_report(found, subject.names, subject.thresholds)
+        lines = to_lines(found, subject.names, subject.thresholds)
+        if subject.ruined:
+            report["ruined"] = subject.ruined
+            lines.append(subject.ruined)
+        yield Look(pool=pool, subject=subject, found=found, report=report, lines=lines)
 
 
-def _conclude(
-    subject: Subject,
-    found: "Bisection",
-    report: dict[str, object],
-    lines: Sequence[str],
-    out: Path | None,
-    *,
-    as_json: bool,
-) -> None:
+def _conclude(look: Look, out: Path | None, *, as_json: bool) -> None:
     from harness.bisect.report import to_json
     from harness.bisect.repro import write_repro
 
+    made = look.found.reproduction
     written: list[Path] = []
-    if out is not None and found.reproduction is not None:
-        written = write_repro(out, found.reproduction, subject.names, report)
+    if out is not None and made is not None:
+        written = write_repro(out, made, look.subject.names, look.report)
     if as_json:
-        typer.echo(to_json(report), nl=False)
+        typer.echo(to_json(look.report), nl=False)
     else:
-        for line in [*lines, *(f"written: {path}" for path in written)]:
+        for line in [*look.lines, *(f"written: {path}" for path in written)]:
             typer.echo(line)
-    if not found.identical:
+    if not look.found.identical:
         raise typer.Exit(1)
 
 

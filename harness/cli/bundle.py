@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 - here: `crosscheck compare x.bundle y.trace --run '*/w8a8/*/h_s'`"""
 )
 def bundle(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Bundle to write.")],
     codec: Annotated[
         str | None, typer.Argument(help="Codec, such as mbt2018-mean/q3; none with --checkpoint.")
     ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Bundle to write.")] = Path("x.bundle"),
     precision: Annotated[
         list[str] | None,
         typer.Option(help="fp32, a control or integers; may be repeated; default w8a8."),
@@ -194,18 +194,22 @@ def compare(
     expected: Annotated[Path, typer.Argument(help="A trace, or a bundle: what it expects.")],
     actual: Annotated[Path, typer.Argument(help="A trace, or a bundle.")],
     run: Annotated[str, typer.Option(help="Only runs whose name matches this pattern.")] = "*",
+    every: Annotated[bool, typer.Option("--all", help="List identical tensors too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare two recordings of one bundle, bit for bit."""
+    """Compare two recordings of one bundle, bit for bit; what is identical is counted."""
     from harness.bundle import expectation_or_recording
     from harness.compare_recordings import compare_recordings, to_json, to_lines
+    from harness.trace_files import Kind, refuse
 
+    for path in (expected, actual):
+        refuse(path, Kind.VALUES)
     found = compare_recordings(
         expectation_or_recording(expected), expectation_or_recording(actual), run
     )
     if as_json:
         typer.echo(json.dumps(to_json(found), indent=2, sort_keys=True))
     else:
-        for line in to_lines(found):
+        for line in to_lines(found, every=every):
             console.print(line, markup=False)
     raise typer.Exit(found.exit_code)

@@ -102,11 +102,14 @@ def accept(
     from harness.goldens import goldens_of
     from harness.library import Library
     from harness.recording import Recording
+    from harness.trace_files import Kind, refuse
 
     if os.environ.get("CI"):
         raise UserError(
             "goldens are not accepted where CI is set: accept them by hand and commit them"
         )
+    if trace is not None:
+        refuse(trace, Kind.VALUES, Kind.BUNDLE)
     place = _folder(folder)
     wanted = golden_suite.declared(place, case)
     recording = Recording.load(trace) if trace else _record_here(place, wanted, Library())

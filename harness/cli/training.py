@@ -12,8 +12,8 @@ from harness.cli.app import app, console
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    from harness.train import Progress as Step
-    from harness.train import Recipe
+    from harness.training.loop import Progress as Step
+    from harness.training.recipe import Recipe
 
 
 @app.command(
@@ -49,15 +49,16 @@ def train(
     import torch
 
     from harness import ship
-    from harness import train as training
     from harness.cells import platform_runner
-    from harness.codecs.base import FAMILIES
     from harness.platforms.pool import Pool
+    from harness.training import loop
+    from harness.training.recipe import read_recipe
+    from harness.training.subjects import subject_of
 
     if not data.is_dir():
         raise UserError(f"no folder {data}: give photographs with --data")
     torch.set_num_threads(threads)
-    plan = training.read_recipe(recipe)
+    plan = read_recipe(recipe)
     if only_calibrate:
         _calibrate_again(plan, out, data)
         return
@@ -104,10 +105,9 @@ def train(
                     + "\n"
                 )
 
-        files = training.train(
+        files = loop.train(
             plan,
-            FAMILIES[plan.family],
-            data,
+            subject_of(plan.family, data),
             out / plan.family,
             work=work / plan.family,
             report=report,

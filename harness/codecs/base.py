@@ -49,9 +49,7 @@ class Codec:
 
     @cached_property
     def median_values(self) -> F32:
-        """The medians as float32 [1, N, 1, 1]: exactly, 24 bits hold any that 8 fraction bits describe."""
-        fixed = self.medians.astype(np.float64)[None, :, None, None]
-        return np.ldexp(fixed, -MEDIAN_FRACTION_BITS).astype(np.float32)
+        return median_values(self.medians)
 
     @cached_property
     def tables_digest(self) -> str:
@@ -69,6 +67,12 @@ class Codec:
         for name in sorted(self.networks):
             self.networks[name].digest_into(digest)
         return digest.hexdigest()
+
+
+def median_values(medians: NDArray[np.int32]) -> F32:
+    """Medians as float32 [1, N, 1, 1]: exactly, 24 bits hold any that 8 fraction bits describe."""
+    fixed = medians.astype(np.float64)[None, :, None, None]
+    return np.ldexp(fixed, -MEDIAN_FRACTION_BITS).astype(np.float32)
 
 
 class Family(Protocol):

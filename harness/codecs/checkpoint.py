@@ -6,7 +6,7 @@ Nothing here ever unpickles objects: safetensors, or torch files read weights-on
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +65,12 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return dict(load_pretrained(loaded))
 
 
-def download_pretrained(family: Family, quality: int) -> dict[str, torch.Tensor]:
+def download_pretrained(zoo_name: str, quality: int) -> dict[str, torch.Tensor]:
     """Weights from CompressAI's model zoo, read weights-only (the zoo's own loader unpickles)."""
-    urls = model_urls.get(family.zoo_name, {}).get("mse", {})
+    urls = model_urls.get(zoo_name, {}).get("mse", {})
     if quality not in urls:
         raise UserError(
-            f"CompressAI's zoo has no {family.name} of quality {quality}; it has {sorted(urls)}"
+            f"CompressAI's zoo has no {zoo_name} of quality {quality}; it has {sorted(urls)}"
         )
     try:
         state = torch.hub.load_state_dict_from_url(
@@ -78,7 +78,7 @@ def download_pretrained(family: Family, quality: int) -> dict[str, torch.Tensor]
         )
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         raise UserError(
-            f"cannot download {family.name} q{quality} from {urls[quality]} ({error}): fetch that file yourself and "
+            f"cannot download {zoo_name} q{quality} from {urls[quality]} ({error}): fetch that file yourself and "
             f"give it with --checkpoint FILE"
         ) from error
     return dict(load_pretrained(state))
@@ -101,10 +101,19 @@ def infer_family(state: StateDict) -> Family:
 
 def build_model(family: Family, state: StateDict) -> CompressionModel:
     """The model of `family` that these tensors fill exactly, in float32, with its width taken from them."""
+    return fill(family.build, ("g_a.0.weight", "g_a.6.weight"), state, family.name)
+
+
+def fill(
+    build: Callable[[int, int], CompressionModel],
+    widths: tuple[str, str],
+    state: StateDict,
+    name_of_family: str,
+) -> CompressionModel:
+    """The model that these tensors fill exactly; the output channels of the tensors `widths` are its width (n, m)."""
     try:
-        model = family.build(
-            int(state["g_a.0.weight"].shape[0]), int(state["g_a.6.weight"].shape[0])
-        )
+        n, m = (int(state[name].shape[0]) for name in widths)
+        model = build(n, m)
         wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
         wrong = [f"{name} is missing" for name in wanted if name not in state]
         wrong += [
@@ -116,7 +125,7 @@ def build_model(family: Family, state: StateDict) -> CompressionModel:
         wrong = [f"{error} is missing"]
     if wrong:
         raise UserError(
-            f"this checkpoint is not a {family.name}: {wrong[0]} ({len(wrong)} such differences)"
+            f"this checkpoint is not a {name_of_family}: {wrong[0]} ({len(wrong)} such differences)"
         )
     weights = {name: state[name].float() for name in wanted}
     broken = [name for name, weight in weights.items() if not torch.isfinite(weight).all()]
@@ -184,7 +193,7 @@ def to_codec(
     outputs = {"g_a": ("y",), "h_a": ("z",), "h_s": family.h_s_outputs, "g_s": ("x_hat",)}
     networks = {}
     for name, tensor in inputs.items():
-        layers = [_layer(f"{name}.{i}", module) for i, module in enumerate(getattr(model, name))]
+        layers = [to_layer(f"{name}.{i}", module) for i, module in enumerate(getattr(model, name))]
         if name == "h_a" and family.h_a_takes_magnitudes:
             layers.insert(0, Abs(name="h_a.abs"))
         networks[name] = Network(
@@ -206,7 +215,7 @@ def _numpy(tensor: torch.Tensor) -> F32:
     return np.ascontiguousarray(tensor.detach().float().numpy())
 
 
-def _layer(name: str, module: torch.nn.Module) -> Layer:
+def to_layer(name: str, module: torch.nn.Module) -> Layer:
     match type(module).__name__, module:
         case "Conv2d", torch.nn.Conv2d() as m:
             assert m.bias is not None

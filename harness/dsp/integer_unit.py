@@ -33,6 +33,7 @@ def intercepts(profile: ArithmeticProfile) -> Mapping[Key, Prepare[Array]]:
         "RequantizeF32": _requantize,
         "RequantizeU8": _requantize_u8,
         "RequantizeLeakyU8": _requantize_leaky_u8,
+        "RoundingShift": _rounding_shift,
     }
     return {
         ("crosscheck", name): partial(prepare, profile=profile) for name, prepare in made.items()
@@ -122,6 +123,16 @@ def _requantize_leaky_u8(node: Node[Array], profile: ArithmeticProfile) -> Kerne
             return np.asarray(np.maximum(r, leak(r)) - second.low).astype(np.uint8)
 
         return requantize
+
+    return _with_parameters(node, make)
+
+
+def _rounding_shift(node: Node[Array], profile: ArithmeticProfile) -> Kernel[Array]:
+    """int32 of (value, divisor): a requantization without an end, of values that are not negative."""
+
+    def make(given: Sequence[Array]) -> Requantize:
+        none, one, most = (np.asarray(v, np.int32) for v in (0, 1, np.iinfo(np.int32).max))
+        return requantizer(Parameters.of(none, one, *given, none, most), profile.rounding)
 
     return _with_parameters(node, make)
 

@@ -46,21 +46,28 @@ def one_option_apart(platform: str) -> list[Switch]:
 
 
 def _differences(ours: Platform, theirs: Platform) -> list[str]:
-    """The fields that differ, as `field=theirs instead of ours`."""
+    """The fields that differ, each as `field=theirs instead of ours`; of a field with parts, the parts that differ."""
     assert is_dataclass(ours)
-    assert is_dataclass(theirs)
-    pairs = [(f.name, getattr(ours, f.name), getattr(theirs, f.name)) for f in fields(ours)]
-    return [
-        f"{name}={_short(new)} instead of {_short(old)}"
-        for name, old, new in pairs
-        if name != "name" and old != new
-    ]
+    found = []
+    for field in fields(ours):
+        old, new = (_parts(field.name, getattr(each, field.name)) for each in (ours, theirs))
+        changes = [
+            f"{key}={new.get(key, 'none')} instead of {old.get(key, 'none')}"
+            for key in {**old, **new}
+            if old.get(key) != new.get(key)
+        ]
+        if changes and field.name != "name":
+            found.append(", ".join(changes))
+    return found
 
 
-def _short(value: object) -> str:
+def _parts(name: str, value: object) -> Mapping[str, object]:
+    """A mapping by its keys, a profile by its fields, anything else by the name of its field."""
     if isinstance(value, Mapping):
-        return " ".join(f"{key}={item}" for key, item in value.items()) or "none"
-    return str(value)
+        return value
+    if is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
+    return {name: value}
 
 
 def parse_switch(text: str) -> Switch:

@@ -36,7 +36,8 @@ class Explanation:
     """`mechanisms` is empty where the divergence is unknown, and has two names where each side deviates in its way.
 
     Alternatives that the bits cannot tell apart are one name with "or".
-    `least`: shown on the least input alone, since the whole one is too large to simulate.
+    `least`: shown on the least input alone, since the whole one is too large to simulate. `other_bits`: shown on the
+    smallest graph alone, on which the sides get other bits than in the whole one.
     """
 
     mechanisms: tuple[str, ...]
@@ -45,12 +46,15 @@ class Explanation:
     b: SideAccounts
     changed: tuple[Changed, ...]
     least: bool = False
+    other_bits: bool = False
 
     @property
     def headline(self) -> str:
         if self.evidence is None:
             return UNKNOWN
         where = ", on the least input alone" if self.least else ""
+        if self.other_bits:
+            where += ", on the smallest graph alone, whose bits are not those of the whole graph"
         return f"{' and '.join(self.mechanisms)} ({self.evidence.value}{where})"
 
 

@@ -1,6 +1,6 @@
 """Which product a node is: float reductions, and 8-bit products with what follows their sums."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -103,3 +103,21 @@ def byte_product(site: Site) -> ByteProduct:
             rescale = Rescale(x_scale=x_scale, w_scale=w_scale, y_scale=y_scale, y_zero=y_zero)  # type: ignore[arg-type]
             return ByteProduct(product=made, row_zero=x_zero, weight_zero=w_zero, rescale=rescale)
     raise Unsupported(f"{node.op_type} is no 8-bit product")
+
+
+def integer_product(site: Site) -> Product:
+    """An integer product whose sums are what the node puts out, zero points taken out, in int64. Unsupported for others."""
+    if site.single and site.node.op_type == "MatMul" and site.got.dtype.kind in "iu":
+        x, w = site.arguments()
+        assert x is not None
+        assert w is not None
+        return matrix_product(x.astype(np.int64), w.astype(np.int64))
+    given = byte_product(site)
+    if given.rescale is not None:
+        raise Unsupported("its sums are not what it puts out")
+    rows, weights = given.product.rows.astype(np.int64), given.product.weights.astype(np.int64)
+    if given.row_zero is not None:
+        rows = rows - given.row_zero.reshape(-1)[:1].astype(np.int64)
+    if given.weight_zero is not None:
+        weights = weights - given.weight_zero.reshape(-1).astype(np.int64)
+    return replace(given.product, rows=rows, weights=weights)

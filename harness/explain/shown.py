@@ -8,16 +8,23 @@ from harness.explain.naming import Explanation, explain
 
 
 def explain_found(found: Bisection) -> Explanation | None:
-    """Explain what a bisection found: on the whole input, inside a called function if need be; None without a graph."""
+    """Explain what a bisection found: on the bits of the whole graph, inside a called function if need be; None without one.
+
+    What only the smallest graph shows, with other bits than the whole one, is said to be that.
+    """
     if found.reproduction is None:
         return None
-    why = explain_shown(found.reproduction.whole)
+    made = found.reproduction
+    why = explain_shown(made.faithful or made.whole)
     if why.mechanisms:
         return why
+    alone = explain_shown(made.whole) if made.faithful else why
+    if alone.mechanisms:
+        return replace(alone, other_bits=True)
     inside = explain_found(found.inner) if found.inner else None
     if inside is not None and inside.mechanisms:
         return inside
-    least = found.reproduction.least
+    least = made.least
     if least is not None and (why.a.too_large or why.b.too_large):
         return replace(explain_shown(least), least=True)
     return why

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.bundle import expectation_or_recording
 from harness.compare_recordings import compare_recordings, to_json, to_lines
 from harness.errors import HarnessError
+from harness.trace_files import Kind, refuse
 
 BAD_INPUT = 2
 
@@ -24,9 +25,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--run", default="*", help="only runs whose name matches, such as '*/w8a8/*/h_s'"
     )
+    parser.add_argument("--all", action="store_true", help="list identical tensors too")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     given = parser.parse_args(arguments)
     try:
+        for path in (given.expected, given.actual):
+            refuse(path, Kind.VALUES)
         found = compare_recordings(
             expectation_or_recording(given.expected),
             expectation_or_recording(given.actual),
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.json:
         print(json.dumps(to_json(found), indent=2, sort_keys=True))
     else:
-        print("\n".join(to_lines(found)))
+        print("\n".join(to_lines(found, every=given.all)))
     return found.exit_code
 
 

@@ -51,7 +51,11 @@ def main(arguments: Sequence[str]) -> int:
         if None in (given.bundle, given.platform, given.out):
             parser.error("a bundle, --platform and -o are needed (or --list)")
         _record(given.bundle, given.platform, given.out, given.keep or [DIVERGED], given.timeout)
-    except (PlatformUnavailable, FellBack, PlatformCrashed, PlatformTimedOut) as error:
+    except PlatformUnavailable as error:
+        remedy = _remedy(given.platform, error)
+        print(f"record: {given.platform} is unavailable: {error.reason}; {remedy}", file=sys.stderr)
+        return NOTHING_RAN
+    except (FellBack, PlatformCrashed, PlatformTimedOut) as error:
         print(f"record: {error}", file=sys.stderr)
         return NOTHING_RAN
     except HarnessError as error:
@@ -79,6 +83,14 @@ def on_this_python(platform: Platform) -> Platform:
     )
 
 
+def _remedy(name: str, error: PlatformUnavailable) -> str:
+    """What helps in the Python that runs the recorder, where nothing of the package is installed to prepare anything."""
+    host = PLATFORMS[name].host
+    if isinstance(host, Venv):
+        return f"{Path(sys.executable).name} -m pip install {' '.join(host.requirements)}"
+    return error.remedy
+
+
 def _listed() -> list[str]:
     """Every platform, with what it runs here or what would make it run."""
     lines = []
@@ -91,7 +103,9 @@ def _listed() -> list[str]:
                 f"{platform.name}: {said.get('runtime', '')} {said.get('provider', '')}".rstrip()
             )
         except PlatformUnavailable as error:
-            lines.append(f"{platform.name}: unavailable: {error.reason}; {error.remedy}")
+            lines.append(
+                f"{platform.name}: unavailable: {error.reason}; {_remedy(platform.name, error)}"
+            )
         except HarnessError as error:
             lines.append(f"{platform.name}: {error}")
         finally:

@@ -16,7 +16,7 @@ from harness.lowerings.base import (
     Source,
     feature_map,
 )
-from harness.network import Abs, Convolution, Gdn, Layer, LeakyRelu, Network, Relu
+from harness.network import Abs, Convolution, Gdn, Layer, LeakyRelu, Network, QRelu, Relu
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,12 @@ def _layer(graph: GraphBuilder, layer: Layer, x: str, output: str) -> str:
             )
         case Relu():
             return graph.node("Relu", [x], output)
+        case QRelu():
+            ends = (("lowest", 0.0), ("highest", layer.highest))
+            limits = [
+                graph.constant(f"{layer.name}.{n}", np.asarray(v, np.float32)) for n, v in ends
+            ]
+            return graph.node("Clip", [x, *limits], output)
         case LeakyRelu():
             return graph.node("LeakyRelu", [x], output, alpha=layer.slope)
         case Abs():

@@ -1,12 +1,13 @@
 """ONNX Runtime: the CPU provider with and without graph optimisation, and CUDA without any fallback."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import FellBack, PlatformUnavailable
+from harness.errors import FellBack, PlatformUnavailable, Unsupported
 from harness.platforms.base import PLATFORMS, Array, Engine, Feeds, PlatformSpec, Session
 
 
@@ -69,10 +70,27 @@ class OrtEngine:
         if provider != "CPUExecutionProvider":
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         chosen = [(provider, dict(self._platform.provider_options or {}))]
-        session = ort.InferenceSession(onnx_model, options, providers=chosen)
+        from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as MissingKernel
+
+        try:
+            session = ort.InferenceSession(onnx_model, options, providers=chosen)
+        except MissingKernel as error:
+            raise Unsupported(_missing(str(error))) from error
         if session.get_providers()[0] != provider:
             raise FellBack(f"asked for {provider}, got {session.get_providers()[0]}")
         return OrtSession(session)
+
+
+def _missing(message: str) -> str:
+    """Which operator has no kernel, of its message.
+
+    >>> _missing("[..] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Max(13) node with name 'top'")
+    "onnxruntime has no kernel for Max (version 13), node 'top'"
+    """
+    found = re.search(r"implementation for (\S+)\((\d+)\) node with name ('.*')", message)
+    if found is None:
+        return message.splitlines()[0]
+    return f"onnxruntime has no kernel for {found[1]} (version {found[2]}), node {found[3]}"
 
 
 class OrtSession:

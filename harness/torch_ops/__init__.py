@@ -3,5 +3,6 @@
 from harness.torch_ops.arithmetic import ARITHMETIC
 from harness.torch_ops.layers import LAYERS
 from harness.torch_ops.movement import MOVEMENT
+from harness.torch_ops.sampling import SAMPLING
 
-OPERATORS = {**ARITHMETIC, **LAYERS, **MOVEMENT}
+OPERATORS = {**ARITHMETIC, **LAYERS, **MOVEMENT, **SAMPLING}

@@ -1,6 +1,7 @@
 """ONNX operators that move elements or make shapes, in torch."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -116,8 +117,9 @@ def _range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
 
 
 def _pad(node: Node[Tensor]) -> Kernel[Tensor]:
-    if node.text("mode", "constant") != "constant":
-        raise Unsupported(f"{node.label}: only constant padding is implemented")
+    mode = node.text("mode", "constant")
+    if mode not in ("constant", "edge"):
+        raise Unsupported(f"{node.label}: only constant and edge padding are implemented")
     pads, axes_of = integers_at(node, 1), integers_at(node, 3)
 
     def kernel(
@@ -125,11 +127,26 @@ def _pad(node: Node[Tensor]) -> Kernel[Tensor]:
     ) -> Tensor:
         chosen = range(x.ndim) if axes is None else axes_of(axes)
         widths = pad_widths(x.ndim, pads(ends), chosen)
+        if mode == "edge":
+            return _edges(x, widths)
         flat = [n for pair in reversed(widths) for n in pair]
         fill = 0 if value is None else value.item()
         return wide(lambda v: functional.pad(v, flat, value=fill))(x)
 
     return kernel
+
+
+def _edges(x: Tensor, widths: list[tuple[int, int]]) -> Tensor:
+    """An axis at a time, for any rank and type."""
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            line = torch.arange(-before, x.shape[axis] + after, device=x.device)
+            x = moved(partial(_taken, axis, line.clamp(0, x.shape[axis] - 1)), x)
+    return x
+
+
+def _taken(axis: int, index: Tensor, x: Tensor) -> Tensor:
+    return x.index_select(axis, index)
 
 
 def _squeeze(node: Node[Tensor]) -> Kernel[Tensor]:

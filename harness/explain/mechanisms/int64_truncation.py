@@ -12,9 +12,29 @@ from harness.explain.variants import Variant, matching
 from harness.graph_node import Array
 
 INT32 = np.iinfo(np.int32)
-NARROWINGS: Mapping[str, Callable[[Array], Array]] = {
-    "wrapping": lambda x: x.astype(np.int32),
-    "saturating": lambda x: np.clip(x, INT32.min, INT32.max).astype(np.int32),
+Narrow = Callable[[Array], Array]
+
+
+def _wrapped(x: Array) -> Array:
+    return x.astype(np.int32)
+
+
+def _saturated(x: Array) -> Array:
+    return np.clip(x, INT32.min, INT32.max).astype(np.int32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrowing:
+    """How feeds and results, and how constants, are brought into int32."""
+
+    values: Narrow
+    constants: Narrow
+
+
+NARROWINGS: Mapping[str, Narrowing] = {
+    "wrapping": Narrowing(values=_wrapped, constants=_wrapped),
+    "wrapping, constants saturated": Narrowing(values=_wrapped, constants=_saturated),
+    "saturating": Narrowing(values=_saturated, constants=_saturated),
 }
 
 
@@ -30,15 +50,27 @@ class Int64Truncation:
 
 
 def _variants(site: Site) -> Iterator[Variant]:
+    """In int64 on numbers of 32 bits, then narrowed: the same as arithmetic that wraps, or saturates, at 32 bits."""
     kernel = ELEMENTWISE[site.node.op_type](site.view())
-    for how, narrow in NARROWINGS.items():
+    fixed = [name in site.graph.constants for name in site.node.input]
+    plain = all(
+        bool((_wrapped(x) == _saturated(x)).all())
+        for x, constant in zip(site.arguments(), fixed, strict=True)
+        if x is not None and constant and x.dtype == np.int64
+    )
+    for how, narrowing in NARROWINGS.items():
+        if plain and narrowing.values is not narrowing.constants:
+            continue  # constants that fit are the same in both ways
         given = [
-            narrow(x) if x is not None and x.dtype == np.int64 else x for x in site.arguments()
+            (narrowing.constants if constant else narrowing.values)(x).astype(np.int64)
+            if x is not None and x.dtype == np.int64
+            else x
+            for x, constant in zip(site.arguments(), fixed, strict=True)
         ]
         with np.errstate(all="ignore"):
             result = kernel(*given)
         assert isinstance(result, np.ndarray)
-        yield Variant(how=how, array=narrow(result).astype(np.int64))
+        yield Variant(how=how, array=narrowing.values(result).astype(np.int64))
 
 
 MECHANISMS.register(Int64Truncation())

@@ -40,9 +40,9 @@ def int64_minmax(site: Site, _: list[Value]) -> Evidence | None:
     "openvino-int64",
     "openvino",
     title="int64 arithmetic that OpenVINO does in int32",
-    why="OpenVINO's CPU plugin turns int64 into int32, and saturates what does not fit.",
+    why="OpenVINO's CPU plugin turns int64 into int32: feeds and results wrap, constants saturate; Div and Mod go on in float32.",
     remedy="Compute in int32, or in uint32, or in float64 below 2^53.",
-    source="measured: OpenVINO CPU plugin (docs.openvino.ai lists i32 as its one integer type)",
+    source="measured: OpenVINO 2026.4.1 CPU plugin, int64 Add, Mul, Max, Div and Mod of numbers beyond int32; docs.openvino.ai lists i32 as its one integer type",
 )
 def openvino_int64(site: Site, results: list[Value]) -> Evidence | None:
     if site.operator not in ARITHMETIC:
@@ -77,7 +77,7 @@ def _beyond_float32(site: Site, what: str) -> Evidence | None:
     title="int32 Div above 2^24 in OpenVINO",
     why="OpenVINO's CPU plugin divides int32 in float32, which holds integers up to 2^24.",
     remedy="Keep dividends below 2^24, or requantize in the float32 carrier.",
-    source="measured: OpenVINO CPU plugin, int32 Div with dividends above 2^24",
+    source="measured: OpenVINO 2026.4.1 CPU plugin, int32 Div with dividends above 2^24",
 )
 def openvino_div(site: Site, _: list[Value]) -> Evidence | None:
     if site.operator != "Div" or site.operand(0).kind is not INT32:
@@ -89,9 +89,9 @@ def openvino_div(site: Site, _: list[Value]) -> Evidence | None:
     "openvino-uint32-shift",
     "openvino",
     title="uint32 BitShift above 2^24 in OpenVINO",
-    why="OpenVINO's CPU plugin shifts uint32 inexactly above 2^24.",
+    why="OpenVINO's CPU plugin takes uint32 for int32 and divides by a power of two in float32: 2^31 + 129 shifted by 3 has its high bits set.",
     remedy="Shift by Div of non-negative numbers below 2^24.",
-    source="measured: OpenVINO CPU plugin, uint32 BitShift above 2^24",
+    source="measured: OpenVINO 2026.4.1 CPU plugin, uint32 BitShift above 2^24",
 )
 def openvino_shift(site: Site, _: list[Value]) -> Evidence | None:
     if site.operator != "BitShift" or site.operand(0).kind is not UINT32:
@@ -103,7 +103,7 @@ def openvino_shift(site: Site, _: list[Value]) -> Evidence | None:
     "openvino-int32-mod",
     "openvino",
     title="int32 Mod above 2^24 in OpenVINO",
-    why="OpenVINO's CPU plugin takes int32 remainders in float32: 1,073,741,825 mod 7 is 0 there, not 2.",
+    why="OpenVINO's CPU plugin takes int32 remainders in float32, as x - floor(x / y) * y: 1,073,741,825 mod 7 is 0 there, not 2.",
     remedy="Keep dividends below 2^24.",
     source="measured: OpenVINO 2026.4.1 CPU plugin, int32 Mod above 2^24",
 )
@@ -117,7 +117,7 @@ def openvino_mod(site: Site, _: list[Value]) -> Evidence | None:
     "openvino-int32-fused",
     "openvino",
     title="int32 Mul and Add that OpenVINO fuses into a product in float32",
-    why="Behind a MatMulInteger, Mul and Add by constants become part of a float32 kernel: 1,280,000 * 97 + 1 is 124,160,000.",
+    why="Behind a MatMulInteger, Mul and Add by constants become part of a float32 kernel, the factor in its weights: 1,280,000 * 97 + 1 is 124,160,000.",
     remedy="Keep what is scaled below 2^24, or requantize in the float32 carrier.",
     source="measured: OpenVINO 2026.4.1 CPU plugin, MatMulInteger, Mul, Add; executed as one brgemm_avx512_f32",
 )

@@ -62,7 +62,7 @@ def unpromised(site: Site, _: list[Value]) -> Evidence | None:
     "tract-dequantize-axis",
     "tract",
     title="per-channel DequantizeLinear in tract",
-    why="tract scales every channel by the first channel's scale.",
+    why="tract takes the first channel's scale and zero point for every channel.",
     remedy="Quantize weights with one scale a tensor, or take an integer lowering; tract 0.23.9 has it right.",
     source="measured: tract 0.20 to 0.23.7, DequantizeLinear of int8 and int32 with a scale for each channel",
 )

@@ -9,17 +9,19 @@ DAMPING = 0.1
 
 
 def widen(
-    narrow: Mapping[str, torch.Tensor], fresh: Mapping[str, torch.Tensor], h_s_outputs: int
+    narrow: Mapping[str, torch.Tensor],
+    fresh: Mapping[str, torch.Tensor],
+    stacked: Mapping[str, int],
 ) -> dict[str, torch.Tensor]:
     """Weights shaped like `fresh` (a newly initialised model) that compute almost what `narrow` does.
 
-    The last layer of h_s stacks `h_s_outputs` tensors (scales, means) along its channels; each of them is widened by
-    itself. Tensors of equal shape are taken over unchanged.
+    `stacked`: how many tensors (such as scales and means) a parameter, by the start of its name, stacks along its first
+    axis; each of them is widened by itself. Tensors of equal shape are taken over unchanged.
     """
     widened = {}
     for name, target in fresh.items():
         source = narrow[name].float()
-        parts = h_s_outputs if name.startswith("h_s.4.") else 1
+        parts = next((n for start, n in stacked.items() if name.startswith(start)), 1)
         if source.shape == target.shape:
             widened[name] = source.clone()
             continue

@@ -11,13 +11,16 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from harness import fixtures
-from harness import train as training
 from harness.case import rng
-from harness.codecs import checkpoint
+from harness.codecs import checkpoint, ssf2020
 from harness.codecs.base import FAMILIES, Family
 from harness.errors import UserError
-from harness.train import Progress, half_weights, read_recipe, train
-from harness.widen import DAMPING, widen
+from harness.training import loop
+from harness.training.loop import Progress, half_weights, train
+from harness.training.recipe import Recipe, read_recipe
+from harness.training.stills import Crops
+from harness.training.subjects import subject_of
+from harness.training.widen import DAMPING, widen
 
 RECIPE = """
 family = "mbt2018-mean"
@@ -64,7 +67,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recipe(folder: Path, text: str = RECIPE) -> training.Recipe:
+def recipe(folder: Path, text: str = RECIPE) -> Recipe:
     path = folder / "recipe.toml"
     path.write_text(text)
     return read_recipe(path)
@@ -75,7 +78,7 @@ def run(
 ) -> list[Path]:
     plan = recipe(folder, text)
     out, work = folder / "out", folder / "work"
-    return train(plan, FAMILIES[plan.family], data, out, work=work, report=report)
+    return train(plan, subject_of(plan.family, data), out, work=work, report=report)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +122,7 @@ def test_what_is_there_is_not_trained_again(trained: tuple[Path, list], photogra
 def test_an_interrupted_run_goes_on_as_if_it_never_stopped(
     trained: tuple[Path, list], photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "RESUME_EVERY", 1)
+    monkeypatch.setattr(loop, "RESUME_EVERY", 1)
 
     def stop(progress: Progress) -> None:
         if progress.quality == 3:
@@ -153,8 +156,7 @@ def test_steps_scale_and_are_never_none(photographs: Path, tmp_path: Path) -> No
     seen: list[Progress] = []
     train(
         recipe(tmp_path, POINTS),
-        FAMILIES["mbt2018-mean"],
-        photographs,
+        subject_of("mbt2018-mean", photographs),
         tmp_path,
         work=tmp_path / "work",
         report=seen.append,
@@ -171,17 +173,17 @@ def test_training_that_diverges_says_so(photographs: Path, tmp_path: Path) -> No
 
 def test_training_wants_photographs(photographs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no PNG or JPEG images below"):
-        training.Crops(tmp_path)
+        Crops(tmp_path)
     with pytest.raises(UserError, match="at least 256x256"):
-        training.Crops(photographs / "small")
+        Crops(photographs / "small")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(UserError, match=r"broken\.png") as caught:
-        training.Crops(tmp_path)
+        Crops(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_crops_repeat_and_are_mirrored_by_half(photographs: Path) -> None:
-    crops = training.Crops(photographs)
+    crops = Crops(photographs)
     assert len(crops.images) == 2
     first, again = (crops.batch(np.random.default_rng(5), 64, 6) for _ in range(2))
     assert torch.equal(first, again)
@@ -237,7 +239,7 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
 def test_shipped_recipes_are_read(path: Path) -> None:
     plan = read_recipe(path)
     assert plan.family == path.stem
-    assert FAMILIES[plan.family]
+    assert plan.family in (*FAMILIES.names(), ssf2020.NAME)
     assert any(point.ships for point in plan.points)
 
 
@@ -262,7 +264,7 @@ def parameters(family: Family, n: int, m: int, seed: int) -> dict[str, torch.Ten
 
 def test_equal_shapes_are_taken_over_exactly(family: Family) -> None:
     narrow, fresh = parameters(family, 8, 12, 1), parameters(family, 8, 12, 2)
-    widened = widen(narrow, fresh, len(family.h_s_outputs))
+    widened = widen(narrow, fresh, {"h_s.4.": len(family.h_s_outputs)})
     assert widened.keys() == fresh.keys()
     assert all(torch.equal(widened[name], narrow[name]) for name in fresh)
     widened["g_a.0.weight"].zero_()
@@ -272,7 +274,7 @@ def test_equal_shapes_are_taken_over_exactly(family: Family) -> None:
 def test_a_widened_model_computes_nearly_the_same(family: Family) -> None:
     shares = len(family.h_s_outputs)
     narrow, fresh = parameters(family, 8, 12, 1), parameters(family, 8, 20, 2)
-    widened = widen(narrow, fresh, shares)
+    widened = widen(narrow, fresh, {"h_s.4.": shares})
     assert {k: v.shape for k, v in widened.items()} == {k: v.shape for k, v in fresh.items()}
     small, large = (
         networks(family, 8, 12, narrow),

@@ -1,0 +1,1 @@
+"""File formats of clips, one a file; each registers itself."""

@@ -1,0 +1,67 @@
+"""What is to be trained: a recipe (TOML) names a family, its widths and its rate points."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One rate point of a recipe. `lmbda` weighs 255^2 * MSE against bits per pixel, `m` is its own width.
+
+    A point that does not ship is a start for others.
+    """
+
+    quality: int
+    m: int
+    lmbda: float
+    steps: int
+    learning_rate: float
+    start_from: int | None = None
+    ships: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    family: str
+    n: int
+    seed: int
+    points: tuple[Point, ...]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; a wrong or missing field is a UserError that names it."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        points = tuple(Point(**point) for point in raw.pop("points"))
+        recipe = Recipe(points=points, **raw)
+        for point in points:
+            _check_fields(point)
+        _check_fields(recipe)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UserError(f"recipe {path}: {error}") from error
+    known: set[int] = set()
+    for point in recipe.points:
+        if point.quality in known:
+            raise UserError(f"recipe {path}: there are two points q{point.quality}")
+        if point.start_from is not None and point.start_from not in known:
+            raise UserError(
+                f"recipe {path}: q{point.quality} starts from q{point.start_from}, which is not before it"
+            )
+        known.add(point.quality)
+    return recipe
+
+
+def _check_fields(part: Recipe | Point) -> None:
+    """Numbers are numbers of their kind and not below 1 (a rate above 0, a quality and a seed from 0)."""
+    kinds = {"family": str, "points": tuple, "ships": bool, "start_from": int | None}
+    kinds |= dict.fromkeys(("lmbda", "learning_rate"), int | float)
+    for name, value in vars(part).items():
+        is_truth = isinstance(value, bool)
+        right = isinstance(value, kinds.get(name, int)) and is_truth == (name == "ships")
+        if not right or value == ():
+            raise TypeError(f"{name} cannot be {value!r}")
+        if name in {"n", "m", "steps", "lmbda", "learning_rate"} and value <= 0:
+            raise ValueError(f"{name} must be above 0, not {value!r}")

@@ -1,0 +1,372 @@
+"""The two ends of a video codec, frame by frame: pictures to coded frames on one platform, back on another; traces of both.
+
+The reference rule: every frame predicts from the reconstruction before it, clamped to the range of pictures (as
+CompressAI's evaluation script does, and unlike its `compress`). Float decoders keep it as float32 in [0, 1], integer ones
+in 2^-6 of an 8-bit step; neither rounds it to 8 bits. Pictures are padded below and to the right by their last row and
+column to multiples of 128, and predicted as padded. Nothing is kept but the last reference: memory does not grow with the
+number of frames.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.bitstream import symbol_hash
+from harness.cdf import indexes_from_scales
+from harness.codecs.video import (
+    DECODER,
+    ENCODER,
+    HYPER_ENCODER,
+    IMAGE,
+    MEAN,
+    MOTION,
+    RESIDUAL,
+    SCALE,
+    VIDEO_DOWNSAMPLING,
+)
+from harness.endpoints import Arrays, Run
+from harness.errors import StreamError
+from harness.images import pad_to_multiple, to_pixels, to_tensor, unpad
+from harness.latent_coding import (
+    channel_indexes,
+    checked_indexes,
+    decode_symbols,
+    encode_symbols,
+    fixed_y_hat,
+    float_means,
+    float_y_hat,
+    round_symbols,
+)
+from harness.trace import TensorRecord, Trace
+from harness.video.build import WARP, VideoBuild, decoder_fraction_bits, network_name
+from harness.video_stream import Branch as CodedBranch
+from harness.video_stream import Frame, FrameKind
+from harness.warp.specification import PICTURE_FRACTION_BITS, PICTURE_MAX
+
+I32 = NDArray[np.int32]
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+# float32 in a float codec, int32 where pictures are integers.
+Picture = NDArray[Any]
+# The names by which platforms know the kinds of networks.
+ROLES = {ENCODER: "g_a", HYPER_ENCODER: "h_a", SCALE: "h_s", MEAN: "h_s", DECODER: "g_s"}
+# Told of every latent that an encoder makes: branch, y float32 [1, C, H, W], z symbols int32.
+Observe = Callable[[str, F32, I32], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedFrame:
+    frame: Frame
+    trace: Trace
+
+    @property
+    def payload_bytes(self) -> int:
+        return sum(len(b.payload_z) + len(b.payload_y) for b in self.frame.branches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedFrame:
+    """A decoder's trace of one frame; `problem` says which of the frame's own hashes failed, empty if none."""
+
+    number: int
+    trace: Trace
+    problem: str
+
+
+def encode(
+    made: VideoBuild,
+    pictures: Iterable[U8],
+    run: Run,
+    observe: Observe = lambda *_: None,
+    *,
+    intra: int = 0,
+) -> Iterator[CodedFrame]:
+    """Code [H, W, 3] pictures one by one: a key frame, then P frames; with `intra`, every so many frames a key frame.
+
+    Traces end with the encoder's own reconstruction.
+    """
+    end = _End(made, run)
+    reference: Picture | None = None
+    for number, pixels in enumerate(pictures):
+        size = (pixels.shape[0], pixels.shape[1])
+        x = to_tensor(pad_to_multiple(pixels, VIDEO_DOWNSAMPLING))
+        is_key = reference is None or (intra > 0 and number % intra == 0)
+        if is_key:
+            latents = [end.code(IMAGE, x, observe)]
+            arrays, reference = end.key_frame(latents[0])
+        else:
+            assert reference is not None
+            motion = end.code(MOTION, np.concatenate([x, end.as_float(reference)], axis=1), observe)
+            moved, prediction = end.predict(motion, reference)
+            residual = end.code(RESIDUAL, x - end.as_float(prediction), observe)
+            latents = [motion, residual]
+            rebuilt, reference = end.rebuild(motion, residual, prediction)
+            arrays = {**moved, **rebuilt}
+        trace = _trace(latents, arrays, reference, size)
+        yield CodedFrame(
+            frame=Frame(
+                number=number,
+                kind=FrameKind.KEY if is_key else FrameKind.INTER,
+                branches=tuple(latent.coded() for latent in latents),
+                parameters_hash=_parameters_hash(latents),
+                picture_hash=symbol_hash(trace.array("picture"))
+                if made.has_integer_pictures
+                else b"",
+            ),
+            trace=trace,
+        )
+
+
+def decode(
+    made: VideoBuild,
+    frames: Iterable[Frame],
+    size: tuple[int, int],
+    run: Run,
+    *,
+    reconstruct: bool = True,
+) -> Iterator[DecodedFrame]:
+    """Decode the frames of a stream of exactly this build, of pictures of `size` (height, width).
+
+    A desynchronised frame still gives a trace and a picture (what a user would see), and the frames behind it predict from
+    that. Without `reconstruct` traces end with y_hat: all that scope hyperprior gates.
+    """
+    end = _End(made, run)
+    reference: Picture | None = None
+    for frame in frames:
+        latents = [end.decode(branch, size) for branch in frame.branches]
+        arrays: Arrays = {}
+        if reconstruct and frame.kind is FrameKind.KEY:
+            arrays, reference = end.key_frame(latents[0])
+        elif reconstruct:
+            if reference is None:
+                raise StreamError(f"frame {frame.number} is a P frame without a frame before it")
+            motion, residual = latents
+            moved, prediction = end.predict(motion, reference)
+            rebuilt, reference = end.rebuild(motion, residual, prediction)
+            arrays = {**moved, **rebuilt}
+        trace = _trace(latents, arrays, reference if reconstruct else None, size)
+        problem = next((latent.problem for latent in latents if latent.problem), "")
+        if not problem and _parameters_hash(latents) != frame.parameters_hash:
+            problem = "the entropy parameters do not match the stream's hash"
+        checks_picture = not problem and reconstruct and frame.picture_hash != b""
+        if checks_picture and symbol_hash(trace.array("picture")) != frame.picture_hash:
+            problem = "the picture does not match the stream's hash"
+        yield DecodedFrame(
+            number=frame.number,
+            trace=trace,
+            problem=f"frame {frame.number}: {problem}" if problem else "",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Latent:
+    """One coded latent and what both ends know of it. `y_hat` is int32 in an integer build, else float32."""
+
+    branch: str
+    z_symbols: I32
+    parameters: Arrays
+    y_symbols: I32
+    y_hat: Picture
+    payload_z: bytes = b""
+    payload_y: bytes = b""
+    problem: str = ""
+
+    @property
+    def indexes(self) -> I32:
+        return np.asarray(self.parameters["indexes"], np.int32)
+
+    def coded(self) -> CodedBranch:
+        return CodedBranch(
+            name=self.branch,
+            payload_z=self.payload_z,
+            payload_y=self.payload_y,
+            z_hash=symbol_hash(self.z_symbols),
+            index_hash=symbol_hash(self.indexes),
+            y_hash=symbol_hash(self.y_symbols),
+        )
+
+    def tensors(self) -> dict[str, Picture]:
+        """In graph order, named `branch.tensor`."""
+        found = {
+            "z_symbols": self.z_symbols,
+            **self.parameters,
+            "y_symbols": self.y_symbols,
+            "y_hat": self.y_hat,
+        }
+        return {f"{self.branch}.{name}": array for name, array in found.items()}
+
+
+class _End:
+    """What an encoder and a decoder have in common: the networks of one build on one platform."""
+
+    def __init__(self, made: VideoBuild, run: Run) -> None:
+        self._made, self._run = made, run
+
+    def _network(self, branch: str, part: str, feeds: Arrays) -> Arrays:
+        artifact = self._made.artifacts[network_name(branch, part)]
+        return self._run(ROLES[part], artifact, feeds)
+
+    def code(self, branch: str, x: F32, observe: Observe) -> _Latent:
+        """Analyse and entropy-code one branch of a frame."""
+        codec, of = self._made.codec, self._made.codec.branches[branch]
+        y = np.asarray(self._network(branch, ENCODER, {"x": x})["y"], np.float32)
+        z = np.asarray(self._network(branch, HYPER_ENCODER, {"y": y})["z"], np.float32)
+        z_symbols = round_symbols(z - of.median_values)
+        observe(branch, y, z_symbols)
+        parameters = self._parameters(branch, z_symbols)
+        bits = self._made.fraction_bits(branch)
+        y_symbols = round_symbols(y - float_means(parameters["means_hat"], bits))
+        indexes = np.asarray(parameters["indexes"], np.int32)
+        return _Latent(
+            branch=branch,
+            z_symbols=z_symbols,
+            parameters=parameters,
+            y_symbols=y_symbols,
+            y_hat=self._y_hat(branch, parameters, y_symbols),
+            payload_z=encode_symbols(z_symbols, channel_indexes(z_symbols.shape), of.z_tables),
+            payload_y=encode_symbols(y_symbols, indexes, codec.y_tables),
+        )
+
+    def decode(self, coded: CodedBranch, size: tuple[int, int]) -> _Latent:
+        """Entropy-decode one branch of a frame."""
+        codec, of = self._made.codec, self._made.codec.branches[coded.name]
+        rows, columns = (-(-n // VIDEO_DOWNSAMPLING) for n in size)
+        shape = (1, len(of.medians), rows, columns)
+        z_symbols = decode_symbols(coded.payload_z, channel_indexes(shape), of.z_tables)
+        if symbol_hash(z_symbols) != coded.z_hash:
+            raise StreamError(
+                f"the z symbols of {coded.name} do not match the stream's hash: the stream is damaged"
+            )
+        parameters = self._parameters(coded.name, z_symbols)
+        indexes = np.asarray(parameters["indexes"], np.int32)
+        y_symbols = decode_symbols(coded.payload_y, indexes, codec.y_tables)
+        problem = ""
+        if symbol_hash(y_symbols) != coded.y_hash:
+            problem = f"the y symbols of {coded.name} do not match the stream's hash"
+        elif symbol_hash(indexes) != coded.index_hash:
+            problem = f"the CDF indexes of {coded.name} do not match the stream's hash"
+        return _Latent(
+            branch=coded.name,
+            z_symbols=z_symbols,
+            parameters=parameters,
+            y_symbols=y_symbols,
+            y_hat=self._y_hat(coded.name, parameters, y_symbols),
+            problem=problem,
+        )
+
+    def _parameters(self, branch: str, z_symbols: I32) -> Arrays:
+        """scales_hat, means_hat and indexes."""
+        codec, of = self._made.codec, self._made.codec.branches[branch]
+        found: dict[str, Picture] = {}
+        for part, name in ((SCALE, "scales_hat"), (MEAN, "means_hat")):
+            if self._made.is_integer:
+                outputs = self._network(branch, part, {"z_symbols": z_symbols})
+            else:
+                z_hat = z_symbols.astype(np.float32) + of.median_values
+                outputs = self._network(branch, part, {"z_hat": z_hat})
+            found[name] = outputs[name]
+            if "indexes" in outputs:
+                found["indexes"] = checked_indexes(outputs["indexes"], codec.y_tables)
+        if "indexes" not in found:
+            scales = np.asarray(found["scales_hat"], np.float32)
+            found["indexes"] = indexes_from_scales(scales, codec.scale_thresholds)
+        return {name: found[name] for name in ("scales_hat", "means_hat", "indexes")}
+
+    def _y_hat(self, branch: str, parameters: Arrays, y_symbols: I32) -> Picture:
+        bits = self._made.fraction_bits(branch)
+        if bits is None:
+            return float_y_hat(y_symbols, np.asarray(parameters["means_hat"], np.float32))
+        return fixed_y_hat(y_symbols, parameters["means_hat"], bits)
+
+    def _synthesis(self, branch: str, *latents: _Latent) -> Picture:
+        """The output of a branch's decoder, which reads the y_hat of all `latents` side by side."""
+        made, name = self._made, network_name(branch, DECODER)
+        output = made.codec.branches[branch].networks[DECODER].outputs[0]
+        if not made.artifacts[name].integer:
+            floats = [
+                _floats(latent.y_hat, made.fraction_bits(latent.branch)) for latent in latents
+            ]
+            feed: Picture = np.concatenate(floats, axis=1)
+            return np.asarray(self._network(branch, DECODER, {"y_hat": feed})[output], np.float32)
+        bits = decoder_fraction_bits(made.integers, branch)
+        fixed = [
+            latent.y_hat << np.int32(bits - (made.fraction_bits(latent.branch) or 0))
+            for latent in latents
+        ]
+        feed = np.concatenate(fixed, axis=1).astype(np.int32)
+        return self._network(branch, DECODER, {"y_hat": feed})[output].astype(np.int32, copy=False)
+
+    def key_frame(self, latent: _Latent) -> tuple[Arrays, Picture]:
+        """What there is to record, and the new reference."""
+        made = self._synthesis(IMAGE, latent)
+        return {"reconstruction": made}, self._clamped(made)
+
+    def predict(self, motion: _Latent, reference: Picture) -> tuple[Arrays, Picture]:
+        flow = self._synthesis(MOTION, motion)
+        feeds = {"reference": reference, "motion": flow}
+        prediction = self._run(WARP, self._made.artifacts[WARP], feeds)["prediction"]
+        return {"motion": flow, "prediction": prediction}, prediction
+
+    def rebuild(
+        self, motion: _Latent, residual: _Latent, prediction: Picture
+    ) -> tuple[Arrays, Picture]:
+        made = self._synthesis(RESIDUAL, residual, motion)
+        whole = prediction + made
+        return {"residual": made, "reconstruction": whole}, self._clamped(whole)
+
+    def _clamped(self, picture: Picture) -> Picture:
+        if self._made.has_integer_pictures:
+            return np.clip(picture.astype(np.int32, copy=False), 0, PICTURE_MAX)
+        # A broken decoder's NaN becomes black, as in `to_pixels`.
+        return np.clip(np.nan_to_num(picture.astype(np.float32, copy=False), nan=0.0), 0, 1)
+
+    def as_float(self, picture: Picture) -> F32:
+        """A reference or prediction as the encoder's float networks read it, in [0, 1]."""
+        if self._made.has_integer_pictures:
+            return (picture.astype(np.float32) / np.float32(PICTURE_MAX)).astype(np.float32)
+        return picture.astype(np.float32, copy=False)
+
+
+def _floats(y_hat: Picture, fraction_bits: int | None) -> F32:
+    return float_means(y_hat, fraction_bits)
+
+
+def picture_of(reference: Picture, size: tuple[int, int]) -> U8:
+    """The 8-bit picture [H, W, 3] of a reference: rounded half up if it is in integers."""
+    if reference.dtype == np.int32:
+        half = np.int32(1 << (PICTURE_FRACTION_BITS - 1))
+        pixels = ((reference + half) >> np.int32(PICTURE_FRACTION_BITS)).astype(np.uint8)
+        return unpad(np.ascontiguousarray(pixels[0].transpose(1, 2, 0)), *size)
+    return unpad(to_pixels(reference.astype(np.float32, copy=False)), *size)
+
+
+def _trace(
+    latents: list[_Latent],
+    arrays: Arrays,
+    reference: Picture | None,
+    size: tuple[int, int],
+) -> Trace:
+    """Every tensor of a frame in graph order, by name; the picture last."""
+    found: dict[str, Picture] = {}
+    for latent in latents:
+        found |= latent.tensors()
+    found |= arrays
+    if reference is not None:
+        found["picture"] = picture_of(reference, size)
+    return Trace(
+        tensors=tuple(TensorRecord.of(name, array) for name, array in found.items()),
+        environment={},
+    )
+
+
+def _parameters_hash(latents: Iterable[_Latent]) -> bytes:
+    """Of what the entropy coder is driven by: the indexes of every branch, and the means where they are integers."""
+    arrays = []
+    for latent in latents:
+        arrays.append(latent.indexes.ravel())
+        if np.issubdtype(latent.parameters["means_hat"].dtype, np.integer):
+            arrays.append(latent.parameters["means_hat"].astype(np.int32).ravel())
+    return symbol_hash(np.concatenate(arrays))

@@ -1,0 +1,131 @@
+"""What can be built of video codecs: those that ship, one of your own, their calibrations; each build made once."""
+
+from collections.abc import Callable, Iterable, Sequence
+from threading import RLock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import fixtures
+from harness.build import HYPERPRIOR
+from harness.calibration import Calibration
+from harness.calibrators.base import CALIBRATORS, Granularity
+from harness.codecs import ssf2020
+from harness.codecs.video import VideoCodec
+from harness.endpoints import Run
+from harness.errors import UserError
+from harness.library import MIN_MAX, RATE, calibration_path
+from harness.precision import CONTROLS, read_precision
+from harness.problems import Latents
+from harness.specification import IntegerNet
+from harness.video.build import VideoBuild, build, quantized_networks
+from harness.video.problems import latents, problem
+
+U8 = NDArray[np.uint8]
+Clips = Sequence[Iterable[U8]]
+
+
+class VideoLibrary:
+    """Video codecs by `family/qN` and their builds; safe to share between threads.
+
+    `calibrate_on` gives clips, and `run` says where their fp32 networks run; without them only what ships can be had.
+    """
+
+    def __init__(
+        self,
+        own: VideoCodec | None = None,
+        *,
+        calibrate_on: Callable[[], Clips] | None = None,
+        run: Run | None = None,
+        granularity: Granularity | None = None,
+    ) -> None:
+        self._own = own
+        self._calibrate_on = calibrate_on
+        self._run = run
+        self._granularity = granularity or Granularity()
+        self._lock = RLock()
+        self._codecs: dict[str, VideoCodec] = {}
+        self._builds: dict[tuple[str, ...], VideoBuild] = {}
+        self._latents: dict[str, dict[str, list[Latents]]] = {}
+        self._calibrations: dict[tuple[str, ...], Calibration] = {}
+
+    def names(self) -> list[str]:
+        return [self._own.name] if self._own else ssf2020.shipped()
+
+    def codec(self, name: str) -> VideoCodec:
+        if self._own is not None and name == self._own.name:
+            return self._own
+        if name not in self._codecs:
+            self._codecs[name] = ssf2020.load_shipped(name)
+        return self._codecs[name]
+
+    def calibration(
+        self, name: str, network: str, precision: str, calibrator: str | None = None
+    ) -> Calibration:
+        """What ships (rate where it does for this precision, else min-max); else made here from the clips, once."""
+        if self._own is None and self._calibrate_on is None:
+            wanted = [calibrator] if calibrator else [RATE, MIN_MAX]
+            for rule in wanted:
+                kept = fixtures.root() / calibration_path(
+                    name, network, rule, precision if rule == RATE else ""
+                )
+                if kept.is_file():
+                    return Calibration.read(kept)
+        chosen = calibrator or MIN_MAX
+        key = (name, network, precision, chosen)
+        with self._lock:
+            if key not in self._calibrations:
+                self._calibrations[key] = self._measured(name, network, precision, chosen)
+            return self._calibrations[key]
+
+    def _measured(self, name: str, network: str, precision: str, calibrator: str) -> Calibration:
+        parsed = read_precision(precision if precision not in CONTROLS else "w8a8")
+
+        def nets() -> dict[str, IntegerNet]:
+            return dict(self.build(name, parsed.name, calibrator=calibrator).integers)
+
+        return CALIBRATORS[calibrator].calibrate(
+            problem(
+                self.codec(name),
+                network,
+                parsed,
+                self.latents(name),
+                granularity=self._granularity,
+                nets=nets,
+            )
+        )
+
+    def latents(self, name: str) -> dict[str, list[Latents]]:
+        """What the codec makes of the calibration clips, measured once."""
+        if self._calibrate_on is None or self._run is None:
+            raise UserError(
+                f"no such calibration of {name} ships: give --calibrate FOLDER of clips"
+            )
+        with self._lock:
+            if name not in self._latents:
+                made = self.build(name, "fp32")
+                self._latents[name] = latents(made, self._calibrate_on(), self._run)
+            return self._latents[name]
+
+    def build(
+        self,
+        name: str,
+        precision: str,
+        lowering: str | None = None,
+        *,
+        scope: str = HYPERPRIOR,
+        calibrator: str | None = None,
+    ) -> VideoBuild:
+        """A codec at a precision."""
+        with self._lock:
+            key = (name, precision, str(lowering), scope, str(calibrator))
+            if key not in self._builds:
+                networks = quantized_networks(precision, scope) if precision != "fp32" else ()
+                calibrations = {
+                    network: self.calibration(name, network, precision, calibrator)
+                    for network in networks
+                }
+                self._builds[key] = build(
+                    self.codec(name), precision, calibrations, lowering=lowering, scope=scope
+                )
+            return self._builds[key]

@@ -1,0 +1,121 @@
+"""Clips made of photographs, and scale-space flow trained on them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from harness.case import rng
+from harness.codecs import ssf2020
+from harness.training.clips import Clips, clip_rate_and_distortion, make_clip
+from harness.training.loop import Progress, train
+from harness.training.recipe import Point, Recipe
+from harness.training.widen import widen
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def photograph(name: str) -> np.ndarray:
+    coarse = rng(f"clips/{name}").integers(0, 256, (32, 34, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((272, 256), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("photographs")
+    for number in range(2):
+        Image.fromarray(photograph(str(number))).save(made / f"{number}.png")
+    return made
+
+
+def clip(seed: int, frames: int = 4) -> torch.Tensor:
+    images = [photograph("0"), photograph("1")]
+    return make_clip(images, np.random.default_rng(seed), frames=frames, size=SIZE)
+
+
+def test_a_clip_is_a_function_of_its_generator_in_eight_bits() -> None:
+    first, again, other = clip(1), clip(1), clip(2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert (first.shape, first.dtype) == ((4, 3, *SIZE), torch.float32)
+    assert torch.equal(first, torch.round(first * 255) / 255)
+    assert 0 <= float(first.min()) < float(first.max()) <= 1
+
+
+def test_clips_move_more_or_less_and_smoothly() -> None:
+    """Of many: some stand still, some do not, and neighbours are always nearer than ends."""
+    changes, spans = [], []
+    for seed in range(24):
+        frames = clip(seed, frames=5)
+        changes.append(float((frames[1:] - frames[:-1]).abs().mean()))
+        spans.append(float((frames[4] - frames[0]).abs().mean()))
+    assert min(changes) < 0.01 < max(changes)
+    assert np.mean(changes) < np.mean(spans)
+
+
+def test_a_longer_clip_begins_as_the_shorter_one_where_nothing_is_random_per_frame() -> None:
+    images = [photograph("0"), photograph("1")]
+    short, long = (
+        make_clip(images, np.random.default_rng(9), frames=n, size=SIZE, noise=0) for n in (3, 6)
+    )
+    assert torch.equal(short, long[:3])
+
+
+def test_widths_are_those_asked_for_and_the_published_ones_are_compressais() -> None:
+    narrow = dict(ssf2020.build(8, 12).named_parameters())
+    published = dict(ssf2020.build(*ssf2020.WIDTHS).named_parameters())
+    assert narrow.keys() == published.keys()
+    assert narrow["res_decoder.0.weight"].shape == (24, 8, 5, 5)
+    assert narrow["motion_hyperprior.hyper_decoder_scale.deconv3.weight"].shape == (12, 12, 5, 5)
+    assert published["img_encoder.6.weight"].shape == (192, 128, 5, 5)
+
+
+def test_rates_and_errors_are_means_over_frames() -> None:
+    torch.manual_seed(0)
+    model = ssf2020.build(4, 6).eval()
+    frames = torch.stack([clip(3, 3)[:, :, :64, :64]], dim=1)
+    frames = torch.nn.functional.interpolate(frames.flatten(0, 1), (128, 128))[:, None]
+    with torch.no_grad():
+        bpp, mse = clip_rate_and_distortion(model, frames)
+        only, error = clip_rate_and_distortion(model, frames[:1])
+    assert bpp > 0
+    assert not torch.equal(bpp, only)
+    assert not torch.equal(mse, error)
+
+
+def test_training_goes_through_both_stages_and_starts_wider_ones(
+    folder: Path, tmp_path: Path
+) -> None:
+    common = {"lmbda": 0.01, "learning_rate": 1e-4}
+    points = (
+        Point(quality=5, m=6, steps=4, **common),
+        Point(quality=7, m=8, steps=1, start_from=5, **common),
+    )
+    recipe = Recipe(family=ssf2020.NAME, n=4, seed=1, points=points)
+    seen: list[Progress] = []
+    subject = Clips(folder)
+    files = train(recipe, subject, tmp_path / "out", work=tmp_path / "work", report=seen.append)
+    assert [file.name for file in files] == ["q5.safetensors", "q7.safetensors"]
+    assert [(p.quality, p.step) for p in seen] == [(5, 4), (7, 1)]
+    record = json.loads(files[0].with_suffix(".json").read_text())
+    assert (record["family"], record["n"], record["m"], record["images"]) == ("ssf2020", 4, 6, 2)
+    # The residual decoder's inputs, residual then motion, are widened each by itself.
+    narrow = load_file(files[0])
+    fresh = dict(ssf2020.build(4, 8).named_parameters())
+    wide = widen(narrow, fresh, subject.stacked)["res_decoder.0.weight"]
+    old = narrow["res_decoder.0.weight"].float()
+    assert torch.equal(wide[:6], old[:6])
+    assert torch.equal(wide[8:14], old[6:])
