@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.calibration import Calibration
 from harness.cdf import save_tables
 from harness.codecs.base import Codec
@@ -205,15 +208,7 @@ def export(made: Build, folder: Path) -> list[Path]:
         "specification": made.specification,
         "tables_digest": codec.tables_digest,
         "provenance": dict(codec.provenance),
-        "networks": {
-            name: {
-                "file": f"{name}.onnx",
-                "sha256": a.sha256,
-                "input": a.input,
-                "outputs": list(a.outputs),
-            }
-            for name, a in sorted(made.artifacts.items())
-        },
+        "networks": described(made.artifacts),
     }
     if made.integer is not None:
         manifest["fixed_point"] = {
@@ -227,13 +222,36 @@ def export(made: Build, folder: Path) -> list[Path]:
             },
             "widths": made.widths,
         }
+    return write_export(folder, made.artifacts, manifest, tables)
+
+
+def described(artifacts: Mapping[str, Artifact]) -> dict[str, dict[str, object]]:
+    """What a manifest says of every network's file."""
+    return {
+        name: {
+            "file": f"{name}.onnx",
+            "sha256": a.sha256,
+            "input": a.input,
+            "outputs": list(a.outputs),
+        }
+        for name, a in sorted(artifacts.items())
+    }
+
+
+def write_export(
+    folder: Path,
+    artifacts: Mapping[str, Artifact],
+    manifest: Mapping[str, object],
+    tables: Mapping[str, NDArray[np.int32]],
+) -> list[Path]:
+    """Write the files of an export and give their paths; UserError where that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror}; give a writable folder with -o"
         ) from error
-    contents = {f"{name}.onnx": a.onnx_model for name, a in made.artifacts.items()}
+    contents = {f"{name}.onnx": a.onnx_model for name, a in artifacts.items()}
     contents["manifest.json"] = (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
     for name, data in contents.items():
         write_file(folder / name, data)

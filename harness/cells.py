@@ -1,5 +1,6 @@
 """The two ends of a cell: what builds them, who runs them, and failures as values. Judging them is `group`'s."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -7,13 +8,14 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import endpoints
+from harness import ends
 from harness.auto import AUTO, Chooser
-from harness.bitstream import unpack
 from harness.build import DECODER, Build
 from harness.case import Case
-from harness.compare import SCOPES
-from harness.endpoints import Arrays, Decoded, Encoded
+from harness.codecs.video import VIDEO_FAMILIES
+from harness.compare import scope_of
+from harness.endpoints import Arrays, Run
+from harness.ends import Received, Sent, Source
 from harness.errors import (
     FellBack,
     HarnessError,
@@ -29,8 +31,10 @@ from harness.platforms.pool import Pool
 from harness.precision import CONTROLS
 from harness.trace import TensorRecord, Trace
 from harness.verdict import Outcome
+from harness.video.build import VideoBuild
 
 U8 = NDArray[np.uint8]
+AnyBuild = Build | VideoBuild
 T = TypeVar("T")
 OUTCOMES: Mapping[type[HarnessError], Outcome] = {
     PlatformUnavailable: Outcome.UNAVAILABLE,
@@ -40,6 +44,8 @@ OUTCOMES: Mapping[type[HarnessError], Outcome] = {
     PlatformTimedOut: Outcome.TIMED_OUT,
     StreamError: Outcome.UNDECODABLE,
 }
+# What `Bench` remembers.
+KEPT_BYTES = 1 << 29
 # The networks that each end runs.
 ENCODER_RUNS = ("g_a", "h_a", "h_s", "g_s")
 DECODER_RUNS = ("h_s", "g_s")
@@ -53,17 +59,35 @@ class Builds(Protocol):
     ) -> Build: ...
 
 
+class VideoBuilds(Protocol):
+    """The same of video codecs."""
+
+    def __call__(
+        self, name: str, precision: str, lowering: str | None = None, *, scope: str = ...
+    ) -> VideoBuild: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a run draws on: builds, pictures by name, and the choices of lowering `auto`."""
+    """What a run draws on: builds, pictures and clips by name, and the choices of lowering `auto`."""
 
     build: Builds
+    build_video: VideoBuilds | None = None
     chooser: Chooser = field(default_factory=Chooser)
     pictures: Mapping[str, Callable[[], U8]]
+    clips: Mapping[str, Callable[[], Sequence[U8]]] = field(default_factory=dict)
 
-    def build_for(self, case: Case, platform: str, run: endpoints.Run) -> Build:
+    def source(self, case: Case) -> Source:
+        """The picture or the clip of a case."""
+        return (self.clips if case.codec in VIDEO_FAMILIES else self.pictures)[case.input]()
+
+    def build_for(self, case: Case, platform: str, run: Run) -> AnyBuild:
         """The case's build; with lowering `auto`, the fastest that gives the known answers where `run` runs."""
         name = f"{case.codec}/q{case.quality}"
+        if case.codec in VIDEO_FAMILIES:
+            if self.build_video is None:
+                raise HarnessError(f"{case}: nothing here builds video codecs")
+            return self.build_video(name, case.precision, case.lowering, scope=case.scope)
         if case.lowering != AUTO:
             return self.build(name, case.precision, case.lowering, scope=case.scope)
         made = self.build(name, case.precision, scope=case.scope)
@@ -90,11 +114,11 @@ def attempt(work: Callable[[], T]) -> T | Failed:
 class Ends(Protocol):
     """Who encodes and decodes. Each call asks for a piece of work; what it returns waits for the result."""
 
-    def encode(self, case: Case, pixels: U8) -> Callable[[], Encoded | Failed]: ...
+    def encode(self, case: Case, source: Source) -> Callable[[], Sent | Failed]: ...
 
     def decode(
         self, case: Case, stream: bytes, *, reconstruct: bool
-    ) -> Callable[[], Decoded | Failed]: ...
+    ) -> Callable[[], Received | Failed]: ...
 
 
 class LocalEnds:
@@ -104,39 +128,40 @@ class LocalEnds:
         self._inputs = inputs
         self._bench = Bench(pool)
 
-    def encode(self, case: Case, pixels: U8) -> Callable[[], Encoded | Failed]:
-        def work() -> Encoded:
+    def encode(self, case: Case, source: Source) -> Callable[[], Sent | Failed]:
+        def work() -> Sent:
             run = self._bench.runner(case.encoder)
-            return endpoints.encode(self._inputs.build_for(case, case.encoder, run), pixels, run)
+            return ends.encode(self._inputs.build_for(case, case.encoder, run), source, run)
 
         done = attempt(work)
         return lambda: done
 
     def decode(
         self, case: Case, stream: bytes, *, reconstruct: bool
-    ) -> Callable[[], Decoded | Failed]:
-        def work() -> Decoded:
+    ) -> Callable[[], Received | Failed]:
+        def work() -> Received:
             run = self._bench.runner(case.decoder)
             made = self._inputs.build_for(case, case.decoder, run)
-            return endpoints.decode(made, unpack(stream), run, reconstruct=reconstruct)
+            return ends.decode(made, stream, run, reconstruct=reconstruct)
 
         done = attempt(work)
         return lambda: done
 
 
-def platform_runner(pool: Pool, platform: str) -> endpoints.Run:
+def platform_runner(pool: Pool, platform: str) -> Run:
     """Run artifacts on `platform`, and those networks that it cannot run by its nature where it borrows them."""
     return Bench(pool).runner(platform)
 
 
 class Bench:
-    """Runs artifacts once per content: (platform, artifact, feeds)."""
+    """Runs artifacts once per content: (platform, artifact, feeds), while the results are among the last of `KEPT_BYTES`."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._traces: dict[tuple[str, ...], Trace] = {}
+        self._traces: OrderedDict[tuple[str, ...], Trace] = OrderedDict()
+        self._bytes = 0
 
-    def runner(self, name: str) -> endpoints.Run:
+    def runner(self, name: str) -> Run:
         platform = PLATFORMS[name]
 
         def run(network: str, artifact: Artifact, feeds: Arrays) -> Arrays:
@@ -144,13 +169,24 @@ class Bench:
             where = name if runs_here else platform.borrows_from
             records = [TensorRecord.of(key, value) for key, value in feeds.items()]
             key = (where, artifact.sha256, *(record.digest for record in records))
-            if key not in self._traces:
-                self._traces[key] = self._pool.child(where).run(
-                    artifact.sha256, artifact.onnx_model, records
-                )
-            return {tensor.name: tensor.array() for tensor in self._traces[key].tensors}
+            trace = self._traces.get(key)
+            if trace is None:
+                trace = self._pool.child(where).run(artifact.sha256, artifact.onnx_model, records)
+                self._keep(key, trace)
+            return {tensor.name: tensor.array() for tensor in trace.tensors}
 
         return run
+
+    def _keep(self, key: tuple[str, ...], trace: Trace) -> None:
+        """Clips have no end: what is oldest goes."""
+        self._traces[key] = trace
+        self._bytes += _size(trace)
+        while self._bytes > KEPT_BYTES and len(self._traces) > 1:
+            self._bytes -= _size(self._traces.popitem(last=False)[1])
+
+
+def _size(trace: Trace) -> int:
+    return sum(len(tensor.data) for tensor in trace.tensors)
 
 
 def borrowed(case: Case, platform: str, networks: Sequence[str]) -> tuple[str, ...]:
@@ -163,9 +199,8 @@ def borrowed(case: Case, platform: str, networks: Sequence[str]) -> tuple[str, .
 
 
 def gated_tensors(scope: str, trace: Trace) -> tuple[str, ...]:
-    """The scope's tensors; a family without means has no means_hat to gate."""
-    names = {tensor.name for tensor in trace.tensors}
-    return tuple(name for name in SCOPES[scope] if name != "means_hat" or name in names)
+    """The scope's tensors of one trace."""
+    return scope_of([tensor.name for tensor in trace.tensors], scope)
 
 
 def _is_integer(case: Case, network: str) -> bool:

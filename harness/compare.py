@@ -1,7 +1,7 @@
 """Bit-for-bit comparison of two traces. Knows nothing of models or platforms; has no tolerance."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -67,13 +67,17 @@ class Comparison:
         return sum(tensor.values for tensor in self.tensors.values())
 
 
-def compare(expected: Trace, actual: Trace, gated: Collection[str]) -> Comparison:
-    """Compare every tensor of either trace; a gated name that neither has is itself a gated divergence."""
+def compare(expected: Trace, actual: Trace | None, gated: Collection[str]) -> Comparison:
+    """Compare every tensor of either trace; a gated name that neither has is itself a gated divergence.
+
+    None is the trace of a frame that a decoder did not come to.
+    """
+    given = actual.tensors if actual else ()
     names = [tensor.name for tensor in expected.tensors]
-    names += [t.name for t in actual.tensors if t.name not in names]
+    names += [t.name for t in given if t.name not in names]
     names += [name for name in gated if name not in names]
     left = {tensor.name: tensor for tensor in expected.tensors}
-    right = {tensor.name: tensor for tensor in actual.tensors}
+    right = {tensor.name: tensor for tensor in given}
     tensors: dict[str, TensorComparison] = {}
     divergences: list[Divergence] = []
     for position, name in enumerate(names):
@@ -103,6 +107,51 @@ def compare(expected: Trace, actual: Trace, gated: Collection[str]) -> Compariso
         tensors=tensors,
         first=divergences[0] if divergences else None,
         first_gated=next((d for d in divergences if d.gated), None),
+    )
+
+
+def scope_of(names: Collection[str], scope: str) -> tuple[str, ...]:
+    """Those of a trace's tensors that a scope gates, and those it lacks; a codec without means has none to gate.
+
+    Video codecs have several latents a frame: `res.indexes` is gated where `indexes` is.
+    """
+    branches = dict.fromkeys(name.rpartition(".")[0] for name in names if "." in name)
+    found = []
+    for name in SCOPES[scope]:
+        wanted = [f"{branch}.{name}" for branch in branches] if branches else [name]
+        if name == "picture":
+            wanted = [name]
+        found += [each for each in wanted if name != "means_hat" or each in names]
+    return tuple(found)
+
+
+def merged(frames: Sequence[Comparison]) -> Comparison:
+    """The comparison of a clip: counts by kind of tensor over all frames and latents, first divergences by their frame."""
+    tensors: dict[str, TensorComparison] = {}
+    for frame in frames:
+        for name, one in frame.tensors.items():
+            kind = name.rpartition(".")[2]
+            before = tensors.get(kind)
+            tensors[kind] = one if before is None else _added(before, one)
+
+    def first(found: Sequence[Divergence | None]) -> Divergence | None:
+        number, divergence = next(((n, d) for n, d in enumerate(found) if d), (0, None))
+        return divergence and replace(divergence, tensor=f"frame {number} {divergence.tensor}")
+
+    return Comparison(
+        tensors=tensors,
+        first=first([frame.first for frame in frames]),
+        first_gated=first([frame.first_gated for frame in frames]),
+    )
+
+
+def _added(one: TensorComparison, other: TensorComparison) -> TensorComparison:
+    return TensorComparison(
+        values=one.values + other.values,
+        bytes=one.bytes + other.bytes,
+        mismatched=one.mismatched + other.mismatched,
+        gated=one.gated or other.gated,
+        differing_bits=one.differing_bits + other.differing_bits,
     )
 
 

@@ -1,5 +1,6 @@
 """The cells of one codec and one picture: both ends, compare, judge, each distinct piece of work once."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,6 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.bitstream import pack
 from harness.build import DECODER
 from harness.case import Case
 from harness.cells import (
@@ -21,8 +21,9 @@ from harness.cells import (
     borrowed,
     gated_tensors,
 )
-from harness.compare import Comparison, compare
-from harness.endpoints import Decoded, Encoded
+from harness.codecs.video import VIDEO_FAMILIES
+from harness.compare import Comparison, compare, merged
+from harness.ends import Received, Sent
 from harness.images import psnr
 from harness.platforms.base import PLATFORMS
 from harness.results import Panel
@@ -75,9 +76,9 @@ class Group:
     def __init__(self, work: Work, ends: Ends) -> None:
         self._work = work
         self._ends = ends
-        self._pixels = work.inputs.pictures[work.cases[0].input]()
-        self._encoded: dict[tuple[str, ...], Callable[[], Encoded | Failed]] = {}
-        self._decoded: dict[tuple[bytes, str, str], Callable[[], Decoded | Failed]] = {}
+        self._source = work.inputs.source(work.cases[0])
+        self._encoded: dict[tuple[str, ...], Callable[[], Sent | Failed]] = {}
+        self._decoded: dict[tuple[bytes, str, str], Callable[[], Received | Failed]] = {}
         self._compared: dict[tuple[int, int], Comparison] = {}
 
     def ask(self, stop: threading.Event) -> None:
@@ -88,7 +89,7 @@ class Group:
             if stop.is_set():
                 break
             sent = self._encode(case)()
-            if isinstance(sent, Encoded):
+            if isinstance(sent, Sent):
                 self._decode(case, sent)
 
     def run(self, stop: threading.Event) -> Finished:
@@ -113,7 +114,7 @@ class Group:
         began = time.perf_counter()
         expect = self._work.expectations[case]
         sent = self._encode(case)()
-        got = self._decode(case, sent)() if isinstance(sent, Encoded) else sent
+        got = self._decode(case, sent)() if isinstance(sent, Sent) else sent
         if isinstance(got, Failed):
             verdict = Verdict(
                 case=case,
@@ -126,11 +127,16 @@ class Group:
                 seconds=time.perf_counter() - began,
             )
             return verdict, None
-        assert isinstance(sent, Encoded)
-        comparison = self._compare(case, sent.trace, got.trace)
+        assert isinstance(sent, Sent)
+        comparison = self._compare(case, sent, got)
         outcome, severity = judge(comparison, decodable=not got.problem)
-        ours, theirs = _picture(sent.trace), _picture(got.trace)
-        assert ours is not None
+        originals = self._originals
+        seen = [_picture(trace) for trace in got.frames]
+        between = [
+            psnr(_sure(_picture(ours)), theirs)
+            for ours, theirs in zip(sent.frames, seen, strict=False)
+            if theirs is not None
+        ]
         verdict = Verdict(
             case=case,
             outcome=outcome,
@@ -140,36 +146,53 @@ class Group:
             comparison=comparison,
             borrowed=_loans(case),
             message=got.problem,
-            bpp=8 * sent.bitstream.payload_bytes / (self._pixels.shape[0] * self._pixels.shape[1]),
-            psnr=psnr(self._pixels, ours),
-            psnr_decoder_vs_encoder=None if theirs is None else psnr(ours, theirs),
+            bpp=8 * sent.payload_bytes / sum(p.shape[0] * p.shape[1] for p in originals),
+            psnr=math.fsum(
+                psnr(original, _sure(_picture(trace)))
+                for original, trace in zip(originals, sent.frames, strict=True)
+            )
+            / len(originals),
+            psnr_decoder_vs_encoder=min(between, default=None),
             seconds=time.perf_counter() - began,
         )
-        if theirs is None:
+        if not between:
             return verdict, None
         if self._work.show or (case.precision == BROKEN and severity is Severity.DESYNC):
-            return verdict, _panel(case, (self._pixels, ours, theirs), sent.trace, got.trace)
+            worst = between.index(min(between))
+            pair = sent.frames[worst], got.frames[worst]
+            return verdict, _panel(case, originals[worst], *pair)
         return verdict, None
 
-    def _encode(self, case: Case) -> Callable[[], Encoded | Failed]:
+    @property
+    def _originals(self) -> Sequence[U8]:
+        """The pictures of the source, as many as there are frames."""
+        return [self._source] if isinstance(self._source, np.ndarray) else self._source
+
+    def _encode(self, case: Case) -> Callable[[], Sent | Failed]:
         key = (*_variant(case), case.encoder)
         if key not in self._encoded:
-            self._encoded[key] = self._ends.encode(case, self._pixels)
+            self._encoded[key] = self._ends.encode(case, self._source)
         return self._encoded[key]
 
-    def _decode(self, case: Case, sent: Encoded) -> Callable[[], Decoded | Failed]:
-        stream = pack(sent.bitstream)
-        key = (stream, case.lowering, case.decoder)
+    def _decode(self, case: Case, sent: Sent) -> Callable[[], Received | Failed]:
+        key = (sent.stream, case.lowering, case.decoder)
         if key not in self._decoded:
             reconstruct = self._work.reconstruct or case.scope == DECODER
-            self._decoded[key] = self._ends.decode(case, stream, reconstruct=reconstruct)
+            self._decoded[key] = self._ends.decode(case, sent.stream, reconstruct=reconstruct)
         return self._decoded[key]
 
-    def _compare(self, case: Case, ours: Trace, theirs: Trace) -> Comparison:
-        key = (id(ours), id(theirs))
+    def _compare(self, case: Case, sent: Sent, got: Received) -> Comparison:
+        key = (id(sent), id(got))
         if key not in self._compared:
-            kept = ours if _picture(theirs) is not None else _until(ours, theirs)
-            self._compared[key] = compare(kept, theirs, gated_tensors(case.scope, ours))
+            frames = []
+            for number, ours in enumerate(sent.frames):
+                theirs = got.frames[number] if number < len(got.frames) else None
+                kept = ours
+                if theirs is not None and _picture(theirs) is None:
+                    kept = _until(ours, theirs)
+                frames.append(compare(kept, theirs, gated_tensors(case.scope, ours)))
+            is_clip = case.codec in VIDEO_FAMILIES
+            self._compared[key] = merged(frames) if is_clip else frames[0]
         return self._compared[key]
 
     def _distinct_floats(self, cases: Sequence[Case]) -> int:
@@ -179,12 +202,10 @@ class Group:
             if case.precision != BROKEN:
                 continue
             sent = self._encode(case)()
-            if isinstance(sent, Encoded):
+            if isinstance(sent, Sent):
                 got = self._decode(case, sent)()
-                if isinstance(got, Decoded):
-                    results.setdefault(pack(sent.bitstream), set()).add(
-                        got.trace["scales_hat"].digest
-                    )
+                if isinstance(got, Received):
+                    results.setdefault(sent.stream, set()).add(_float_result(got))
         return max(map(len, results.values()), default=0)
 
 
@@ -202,6 +223,22 @@ def _variant(case: Case) -> tuple[str, str, str]:
     return case.precision, case.scope, case.lowering
 
 
+def _float_result(got: Received) -> str:
+    """Identifies all sigmas that a decoder computed."""
+    digests = [
+        tensor.digest
+        for trace in got.frames
+        for tensor in trace.tensors
+        if tensor.name.rpartition(".")[2] == "scales_hat"
+    ]
+    return " ".join(digests)
+
+
+def _sure(picture: U8 | None) -> U8:
+    assert picture is not None, "encoders reconstruct"
+    return picture
+
+
 def _picture(trace: Trace) -> U8 | None:
     names = {tensor.name for tensor in trace.tensors}
     return trace.array("picture").astype(np.uint8, copy=False) if "picture" in names else None
@@ -212,18 +249,17 @@ def _until(ours: Trace, theirs: Trace) -> Trace:
     return replace(ours, tensors=ours.tensors[: len(theirs.tensors)])
 
 
-def _panel(case: Case, pictures: tuple[U8, U8, U8], ours: Trace, theirs: Trace) -> Panel:
-    """`pictures`: the original, the encoder's and the decoder's."""
-    pixels, ours_picture, theirs_picture = pictures
-    flips = ours.array("indexes") != theirs.array("indexes")
-    wrong = ours.array("y_symbols") != theirs.array("y_symbols")
+def _panel(case: Case, original: U8, ours: Trace, theirs: Trace) -> Panel:
+    """Of one frame, in whose latents y is coded one after the other."""
+    flips = _differences(ours, theirs, "indexes")
+    wrong = _differences(ours, theirs, "y_symbols")
     block = 16
     first = np.unravel_index(int(flips.argmax()), flips.shape) if flips.any() else None
     return Panel(
         case=case,
-        original=pixels,
-        encoder_picture=ours_picture,
-        decoder_picture=theirs_picture,
+        original=original,
+        encoder_picture=_sure(_picture(ours)),
+        decoder_picture=_sure(_picture(theirs)),
         first_at=(int(first[2]) * block, int(first[3]) * block) if first else None,
         block=block,
         flipped_indexes=int(flips.sum()),
@@ -231,3 +267,10 @@ def _panel(case: Case, pictures: tuple[U8, U8, U8], ours: Trace, theirs: Trace) 
         symbols=int(wrong.size),
         before=int(wrong.argmax()) if wrong.any() else int(wrong.size),
     )
+
+
+def _differences(ours: Trace, theirs: Trace, kind: str) -> NDArray[np.bool_]:
+    """Where all tensors of a kind differ, along the channels of one behind the other."""
+    names = [t.name for t in ours.tensors if t.name.rpartition(".")[2] == kind]
+    found = [ours.array(name) != theirs.array(name) for name in names]
+    return np.concatenate(found, axis=1)

@@ -237,10 +237,13 @@ def pictures(folder: Path | None) -> Pictures:
     return Pictures(images.list_images(folder or fixtures.root() / "images"))
 
 
-def describe(names: Sequence[str]) -> list[dict[str, object]]:
-    """What ships, for `crosscheck codecs`: name, provenance and rate-distortion."""
-    root = fixtures.root() / "codecs"
-    return [
-        {"name": name, **json.loads((root / f"{name}.json").read_text(encoding="utf-8"))}
-        for name in names
-    ]
+def describe(names: Sequence[str], folder: str = "codecs") -> list[dict[str, object]]:
+    """What ships, for `crosscheck codecs`: name, provenance and rate-distortion; that of video codecs is in folder `video`."""
+    root = fixtures.root() / folder
+    try:
+        return [
+            {"name": name, **json.loads((root / f"{name}.json").read_text(encoding="utf-8"))}
+            for name in names
+        ]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"cannot read what ships in {root}: {error}") from error

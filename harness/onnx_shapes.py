@@ -51,20 +51,35 @@ def reshape_target(
     return tuple(shape[i] if n == 0 else n for i, n in enumerate(requested))
 
 
-def slices(rank: int, bounds: Sequence[Sequence[int] | None]) -> tuple[slice, ...]:
-    """ONNX Slice's starts, ends, axes, steps as Python slices; both clamp their ends alike.
+def slices(
+    shape: Sequence[int | None], bounds: Sequence[Sequence[int] | None]
+) -> tuple[slice, ...]:
+    """ONNX Slice's starts, ends, axes, steps as Python slices; those of an axis of unknown length are left as they are.
 
-    >>> slices(2, [[0], [2**31 - 1], [-1]])
-    (slice(None, None, None), slice(0, 2147483647, 1))
+    ONNX clamps the start of a backward slice to the first element, where Python would leave nothing.
+
+    >>> slices((4, 3), [[0], [2**31 - 1], [-1]])
+    (slice(None, None, None), slice(0, 3, 1))
+    >>> slices((2,), [[-3], [-(2**63)], [0], [-1]])
+    (slice(0, None, -1),)
     """
     starts, ends, axes, steps = [*bounds, None, None][:4]
     if starts is None or ends is None:
         raise HarnessError("Slice without starts and ends")
     where = range(len(starts)) if axes is None else axes
-    result = [slice(None)] * rank
+    result = [slice(None)] * len(shape)
     for start, end, axis, step in zip(starts, ends, where, steps or [1] * len(starts), strict=True):
-        result[axis] = slice(start, end, step)
+        length, part = shape[axis], slice(start, end, step)
+        result[axis] = part if length is None else _clamped(part, length)
     return tuple(result)
+
+
+def _clamped(part: slice, length: int) -> slice:
+    if part.step > 0 or not length:
+        return slice(*part.indices(length))
+    start, end = (at + length if at < 0 else at for at in (part.start, part.stop))
+    start, end = min(max(start, 0), length - 1), min(max(end, -1), length - 1)
+    return slice(start, None if end < 0 else end, part.step)
 
 
 def split_sizes(length: int, outputs: int) -> list[int]:

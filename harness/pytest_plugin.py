@@ -83,6 +83,7 @@ class Cells:
         from harness.library import Library, pictures
         from harness.platforms.base import PLATFORMS
         from harness.platforms.pool import Pool
+        from harness.video.library import VideoLibrary, clips
 
         self.name: str = config.option.crosscheck
         added, pattern = config.option.crosscheck_add, config.option.crosscheck_case
@@ -90,16 +91,22 @@ class Cells:
             PLATFORMS[platform]  # unknown names end here
         self.suite: Suite = suite.load(self.name).with_platforms(added)
         library, available = Library(), pictures(None)
+        videos = VideoLibrary()
+        moving = clips(None) if any(block.clips for block in self.suite.blocks) else {}
         # Every platform, here or not: all workers must collect the same tests.
         self.cases: Mapping[Case, Expect] = self.suite.cases(
             codecs=library.names(),
             images=list(available),
+            videos=videos.names(),
+            clips=list(moving),
             platforms=(*self.suite.required, *self.suite.optional),
             pattern=pattern,
         )
         if not self.cases:
             raise UserError(f"no case of suite {self.name} matches {pattern!r}")
-        self._inputs = Inputs(build=library.build, pictures=available)
+        self._inputs = Inputs(
+            build=library.build, build_video=videos.build, pictures=available, clips=moving
+        )
         self._pool = Pool()
         self._executor = LocalExecutor(self._pool, jobs=1)
         self._absent: dict[str, str] = {}

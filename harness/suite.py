@@ -22,6 +22,17 @@ class Expect:
     reason: str
 
 
+# What a suite's file may say, and whether it must.
+SUITE_FIELDS = {
+    **dict.fromkeys(("summary", "scope", "required"), True),
+    **dict.fromkeys(("reconstruct", "may_refuse", "linted", "optional", "must_diverge"), False),
+    **dict.fromkeys(("blocks", "expectations"), False),
+}
+BLOCK_FIELDS = {
+    **dict.fromkeys(("codecs", "precisions", "encoders", "decoders"), True),
+    **dict.fromkeys(("images", "clips", "lowerings", "scope", "crop"), False),
+}
+EXPECTATION_FIELDS = {"outcome": True, "reason": True}
 # Has a file beside the suites, but is no product of names: see selftest.py.
 SELFTEST = "selftest"
 SAME_PLATFORM = Expect(
@@ -35,17 +46,19 @@ INTEGER_ONLY = Expect(
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A product of names; codecs, images and platforms may be shell-style patterns.
+    """A product of names; codecs, images or clips, and platforms may be shell-style patterns.
 
+    Image codecs code `images`, video codecs `clips`: a block has one or the other.
     Without `lowerings` each precision takes its default one; without a `scope` the suite's holds. With a `crop` only the
     middle of each picture is coded, at most so many pixels wide and high.
     """
 
     codecs: tuple[str, ...]
     precisions: tuple[str, ...]
-    images: tuple[str, ...]
     encoders: tuple[str, ...]
     decoders: tuple[str, ...]
+    images: tuple[str, ...] = ()
+    clips: tuple[str, ...] = ()
     lowerings: tuple[str, ...] = ()
     scope: str = ""
     crop: int = 0
@@ -90,14 +103,19 @@ class Suite:
         codecs: Sequence[str],
         images: Sequence[str],
         platforms: Sequence[str],
+        videos: Sequence[str] = (),
+        clips: Sequence[str] = (),
         pattern: str = "*",
     ) -> dict[Case, Expect]:
-        """Every case that the blocks span over these names and `pattern` matches, in order, without repeats."""
+        """Every case that the blocks span over these names and `pattern` matches, in order, without repeats.
+
+        `codecs` code `images`, `videos` are codecs that code `clips`.
+        """
         cases: dict[Case, Expect] = {}
         for block in self.blocks:
             for codec, image, precision, encoder, decoder in product(
-                _select(block.codecs, codecs),
-                _select(block.images, images),
+                _select(block.codecs, videos if block.clips else codecs),
+                _select(block.clips, clips) if block.clips else _select(block.images, images),
                 block.precisions,
                 _select(block.encoders, platforms),
                 _select(block.decoders, platforms),
@@ -126,7 +144,14 @@ class Suite:
 
 def on_all_images(suite: Suite) -> Suite:
     """The same suite with every picture in every block (for pictures that the suite does not know)."""
-    return replace(suite, blocks=tuple(replace(block, images=("*",)) for block in suite.blocks))
+    blocks = (b if b.clips else replace(b, images=("*",)) for b in suite.blocks)
+    return replace(suite, blocks=tuple(blocks))
+
+
+def on_all_clips(suite: Suite) -> Suite:
+    """The same suite with every clip in every block of clips."""
+    blocks = (replace(b, clips=("*",)) if b.clips else b for b in suite.blocks)
+    return replace(suite, blocks=tuple(blocks))
 
 
 def on_all_codecs(suite: Suite) -> Suite:
@@ -155,9 +180,11 @@ def load(name: str) -> Suite:
         )
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        lacking = [name for name in ("summary", "scope", "required") if name not in raw]
-        if lacking:
-            raise UserError(f"suite {path}: it lacks {', '.join(lacking)}")
+        _check_fields(f"suite {path}", raw, SUITE_FIELDS)
+        for block in raw.get("blocks", []):
+            _check_fields(f"suite {path}: [[blocks]]", block, BLOCK_FIELDS)
+        for key, value in raw.get("expectations", {}).items():
+            _check_fields(f"suite {path}: [expectations.{key}]", value, EXPECTATION_FIELDS)
         expectations = {
             key: _expectation(**value) for key, value in raw.pop("expectations", {}).items()
         }
@@ -193,11 +220,13 @@ def load(name: str) -> Suite:
         RecursionError,
     ) as error:
         raise UserError(f"suite {path}: {type(error).__name__}: {error}") from error
-    if raw:
-        raise UserError(f"suite {path}: unknown fields {', '.join(sorted(raw))}")
     for scope in (suite.scope, *(block.scope or suite.scope for block in suite.blocks)):
         if scope not in SCOPES:
             raise UserError(f"suite {path}: no scope {scope!r}; known: {', '.join(SCOPES)}")
+    if any(bool(block.images) == bool(block.clips) for block in suite.blocks):
+        raise UserError(f"suite {path}: a block has either images or clips")
+    if any(block.clips and block.crop for block in suite.blocks):
+        raise UserError(f"suite {path}: clips are not cropped")
     if not suite.blocks or not suite.required:
         raise UserError(f"suite {path}: it needs at least one [[blocks]] and one required platform")
     precisions = {precision for block in suite.blocks for precision in block.precisions}
@@ -209,6 +238,18 @@ def load(name: str) -> Suite:
             f"suite {path}: no block runs {', '.join(idle)}, yet something is expected of it"
         )
     return suite
+
+
+def _check_fields(where: str, given: object, fields: Mapping[str, bool]) -> None:
+    """UserError that names what is missing or unknown; `fields` says of each whether it must be there."""
+    if not isinstance(given, dict):
+        raise UserError(f"{where} is written as a table, with {', '.join(fields)}")
+    lacking = [name for name, needed in fields.items() if needed and name not in given]
+    unknown = [name for name in given if name not in fields]
+    if lacking or unknown:
+        said = [f"it lacks {', '.join(lacking)}"] * bool(lacking)
+        said += [f"unknown fields {', '.join(sorted(unknown))}"] * bool(unknown)
+        raise UserError(f"{where}: {'; '.join(said)}")
 
 
 def _expectation(outcome: str, reason: str) -> Expect:

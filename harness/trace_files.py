@@ -30,14 +30,14 @@ class Kind(Enum):
     """What a file is, and which commands read it."""
 
     VALUES = (
-        "the values of one graph, from `crosscheck taps`",
+        "holds the values of one graph, from `crosscheck taps`",
         "`crosscheck bisect` and `explain`, with the same --model and --feeds, read it",
     )
     RECORDING = (
-        "a recording of a bundle, from `crosscheck record`",
+        "is a recording of a bundle, from `crosscheck record`",
         "`crosscheck compare` and `golden accept --trace` read it",
     )
-    BUNDLE = ("a bundle, from `crosscheck bundle`", "`crosscheck record` and `compare` read it")
+    BUNDLE = ("is a bundle, from `crosscheck bundle`", "`crosscheck record` and `compare` read it")
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -65,4 +65,4 @@ def refuse(path: Path, *kinds: Kind) -> None:
     found = kind_of(path)
     if found in kinds and found is not None:
         what, readers = found.value
-        raise UserError(f"{path} is {what}: {readers}")
+        raise UserError(f"{path} {what}: {readers}")

@@ -338,6 +338,18 @@ def test_integers_carried_in_floats_beyond_their_reach() -> None:
     assert named(MATMUL, {"x": small}, right, right + 1, w=light).headline == "unknown"
 
 
+def test_float64_that_was_summed_in_float32() -> None:
+    x = RNG.integers(-(2**13), 2**13, (8, 96)).astype(np.float64)
+    w = RNG.integers(-(2**9), 2**9, (96, 5)).astype(np.float64)
+    text = MATMUL.replace("float", "double")
+    got = in_order(x.astype(np.float32), w.astype(np.float32), np.arange(96)).astype(np.float64)
+    assert (got != x @ w).any()
+    found = named(text, {"x": x}, x @ w, got, w=w)
+    # Products below 2^24 are exact: a chain of FMAs is a chain of additions.
+    assert (found.mechanisms, found.evidence) == (("float carrier",), REPRODUCED)
+    assert named(text, {"x": x}, x @ w, got + 0.25, w=w).headline == "unknown"
+
+
 def elementwise(operator: str, dtype: str, **attributes: str) -> str:
     given = f" <{', '.join(f'{k} = {v}' for k, v in attributes.items())}>" if attributes else ""
     return f"g ({dtype}[n] x) => ({dtype}[n] y) {{ y = {operator}{given} (x, c) }}"
@@ -515,3 +527,11 @@ def test_what_a_switch_restores() -> None:
         to_lines(why, ("one", "other"), result)[0]
         == "mechanism: summation order (within the bound)"
     )
+    # Where no simulation has the bits, the switch itself is what is known, and said to be that.
+    unknown = from_record("isa-reorder", noise)
+    assert to_lines(unknown, ("one", "other"))[0] == "mechanism: unknown"
+    assert to_lines(unknown, ("one", "other"), result)[0] == (
+        "mechanism: two restores identity (by intervention; no simulation has the bits)"
+    )
+    assert to_report(unknown, ("one", "other"), result)["evidence"] == "by intervention"
+    assert to_report(unknown, ("one", "other"))["evidence"] == "unknown"

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "case": {"errors"},
     "trace": {"errors", "files"},
     "images": {"errors", "files"},
-    "footage": {"errors", "images", "registry"},
+    "footage": {"errors", "images", "part_file", "registry"},
     "network": {"errors"},
     # Tables, coder, container: integers only.
     "cdf": {"errors", "files", "trace"},
@@ -121,12 +121,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bd_rate": {"errors"},
     "ms_ssim": {"errors"},
     "rd": {"bd_rate", "errors", "images", "ms_ssim"},
+    "clip_rd": {"bd_rate", "errors", "images", "rd"},
     "jpeg": {"errors", "images", "rd"},
     "rd_study": {"bd_rate", "errors", "jpeg", "ms_ssim", "rd"},
     "margin": {"errors"},
     "narrowest": {"errors", "precision", "rd"},
     "report": {
-        "bd_rate", "case", "compare", "covered", "errors", "files", "jpeg", "margin", "rd", "rd_study",
+        "bd_rate", "case", "clip_rd", "compare", "covered", "errors", "files", "jpeg", "margin", "rd", "rd_study",
         "results", "sarif", "verdict",
     },
     "suite": {
@@ -146,9 +147,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "images", "precision", "problems",
     },
     "video": {
-        "bitstream", "build", "calibrate", "calibration", "calibrators", "cdf", "code_length", "codecs",
-        "emulate", "endpoints", "errors", "fixtures", "images", "integer_layer", "latent_coding", "library",
-        "lowerings", "network", "precision", "problems", "quantize", "specification", "trace", "video_stream",
+        "bitstream", "build", "calibrate", "calibration", "calibrators", "case", "cdf", "code_length", "codecs",
+        "bd_rate", "clip_rd", "emulate", "endpoints", "errors", "files", "fixtures", "footage", "images", "integer_layer", "latent_coding", "library",
+        "lowerings", "network", "precision", "problems", "quantize", "rd", "specification", "trace", "video_stream",
         "warp",
     },
     # Which lowering is exact on the machine that will run it.
@@ -162,24 +163,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "margin_study": {"cdf", "codecs", "endpoints", "errors", "lowerings", "margin", "problems"},
     "measure": {"build", "endpoints", "images", "lowerings", "ms_ssim", "rd", "ship", "trace"},
+    # Pictures and clips alike.
+    "ends": {
+        "bitstream", "build", "endpoints", "errors", "trace", "video", "video_stream",
+    },
     "cells": {
-        "auto", "bitstream", "build", "case", "compare", "endpoints", "errors", "lowerings",
-        "platforms", "precision", "trace", "verdict",
+        "auto", "build", "case", "codecs", "compare", "endpoints", "ends", "errors", "lowerings",
+        "platforms", "precision", "trace", "verdict", "video",
     },
     "group": {
-        "bitstream", "build", "case", "cells", "compare", "endpoints", "images", "platforms", "results",
-        "suite", "trace", "verdict",
+        "build", "case", "cells", "codecs", "compare", "ends", "images", "platforms", "results", "suite",
+        "trace", "verdict",
     },
     "executors": {
-        "bitstream", "build", "case", "cells", "endpoints", "errors", "group", "lowerings", "platforms",
-        "verdict",
+        "case", "cells", "endpoints", "ends", "errors", "group", "lowerings", "platforms", "verdict",
     },
     "pipeline": {
         "case", "cells", "covered", "executors", "group", "lowerings", "results", "suite", "verdict",
     },
     "pytest_plugin": {
         "case", "cells", "covered", "errors", "executors", "group", "library", "linted", "platforms", "report",
-        "suite", "verdict",
+        "suite", "verdict", "video",
     },
     "selftest": {
         "bitstream", "build", "calibrate", "calibration", "case", "cells", "compare", "endpoints",
@@ -191,7 +195,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "encodings", "endpoints", "errors", "executors", "files", "images", "jpeg", "library", "lint", "linted",
         "lowerings", "margin", "margin_study", "measure", "narrowest", "pipeline", "platforms", "precision", "problems", "rd",
         "rd_study", "report", "results", "selftest", "ship", "specification", "suite", "training",
-        "verdict",
+        "verdict", "video", "video_stream", "ends", "footage",
         "bisect", "case", "explain", "taps", "trace",
         "bundle", "bundling", "compare_recordings", "fixtures", "golden_suite", "goldens", "one_file",
         "recorder", "recording", "trace_files",

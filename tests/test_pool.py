@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import (
@@ -268,6 +268,68 @@ def test_a_pool_leaves_no_process(script: Script, monkeypatch: pytest.MonkeyPatc
         os.kill(pid, 0)
 
 
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Platforms a, b and c, whose processes all run the given lines."""
+
+    def make(body: str) -> None:
+        path = tmp_path / "worker"
+        path.write_text(SPEAK.format(python=PYTHON, here=str(tmp_path), body=body))
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+        platforms = {name: PlatformSpec(name=name) for name in "abc"}
+        monkeypatch.setattr(PLATFORMS, "_items", platforms)
+        monkeypatch.setattr(PLATFORMS, "_loaded", True)
+
+    return make
+
+
+def test_who_was_asked_least_recently_is_closed_and_starts_again(
+    scripted: Callable[[str], None], tmp_path: Path
+) -> None:
+    scripted(GOOD)
+    with Pool(30, warm=2) as pool:
+
+        def ask(name: str) -> tuple[int, str]:
+            assert pool.child(name).run("x", b"model", [FEED]).tensors == (FEED,)
+            return starts(tmp_path), "".join(n for n in "abc" if pool.child(n).warm)
+
+        asked = [ask(name) for name in "abcbab"]
+        assert asked == [(1, "a"), (2, "ab"), (3, "bc"), (3, "bc"), (4, "ab"), (4, "ab")]
+        assert pool.seconds >= 0.25 * len(asked)
+        # Who is only asked what runs there takes a place too.
+        pool.child("c").environment()
+        assert [name for name in "abc" if pool.child(name).warm] == ["b", "c"]
+
+
+def test_a_busy_child_is_not_closed(scripted: Callable[[str], None], tmp_path: Path) -> None:
+    wait = (
+        f"while START == 1 and not os.path.exists({str(tmp_path / 'go')!r}):\n    time.sleep(0.01)"
+    )
+    heard = f"    tensors = hear()[2]\n    open({str(tmp_path / 'heard')!r}, 'w')\n"
+    scripted(f"hello()\nwhile True:\n{heard}{indented(wait)}\n    echo(tensors)\n")
+    with Pool(30, warm=1) as pool:
+        pool.child("a").environment()
+        got: list[object] = []
+        busy = threading.Thread(
+            target=lambda: got.append(pool.child("a").run("x", b"model", [FEED]).tensors)
+        )
+        busy.start()
+        while not (tmp_path / "heard").exists():
+            time.sleep(0.01)
+        assert pool.child("b").run("x", b"model", [FEED]).tensors == (FEED,)
+        assert pool.child("a").warm
+        (tmp_path / "go").touch()
+        busy.join(30)
+        assert got == [(FEED,)]
+        pool.child("c").environment()
+        assert [name for name in "abc" if pool.child(name).warm] == ["c"]
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
 NOISY = """#!{python}
 import os, sys
 from harness.platforms import worker
@@ -339,6 +401,8 @@ def tensors(draw: st.DrawFn) -> TensorRecord:
     return TensorRecord(name=draw(st.text(max_size=8)), dtype=dtype, shape=shape, data=data)
 
 
+# Drawing is slow on a busy machine, and that is no fault of what is tested.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     head=st.dictionaries(
         st.text(max_size=5).filter(lambda k: k not in {"blob", "tensors"}),

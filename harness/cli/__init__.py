@@ -37,6 +37,7 @@ def invoke(arguments: list[str]) -> int:
         platforms,
         rd,
         run,
+        study,
         training,
     )
     from harness.cli.app import app  # noqa: PLC0415

@@ -1,7 +1,8 @@
 """What the commands share: the application, its options, and how a codec is named."""
 # ruff: noqa: PLC0415 - `crosscheck --help` must not wait for torch
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     from harness.build import Build
     from harness.library import Library
+    from harness.video.library import VideoLibrary
 
 app = typer.Typer(
     help="Encode here, decode there, compare every bit: determinism checks for learned codecs.",
@@ -37,14 +39,20 @@ Checkpoint = Annotated[
 ]
 FamilyName = Annotated[
     str | None,
-    typer.Option("--codec", help="Codec: a family such as mbt2018-mean, or mbt2018-mean/q3."),
+    typer.Option(
+        "--codec",
+        help="Codec: a family such as mbt2018-mean or ssf2020, or one such as ssf2020/q5.",
+    ),
 ]
 Quality = Annotated[int | None, typer.Option(help="Rate point, such as 3.")]
 Pretrained = Annotated[
     bool, typer.Option("--pretrained", help="Take the weights from CompressAI's model zoo.")
 ]
 Calibrate = Annotated[
-    Path | None, typer.Option(help="Folder of images to calibrate activation ranges on.")
+    Path | None,
+    typer.Option(
+        help="Folder of images (of a video codec: clips) to calibrate activation ranges on."
+    ),
 ]
 Precision = Annotated[
     str,
@@ -59,7 +67,10 @@ Lowering = Annotated[
     ),
 ]
 Scope = Annotated[
-    str, typer.Option(help="What is in integers: hyperprior (h_s) or decoder (h_s and g_s).")
+    str,
+    typer.Option(
+        help="What is in integers: hyperprior (h_s) or decoder (h_s and g_s; of video: the whole P-frame loop)."
+    ),
 ]
 RunsOn = Annotated[
     str, typer.Option("--platform", help="Where networks run; see `crosscheck platforms`.")
@@ -74,8 +85,44 @@ CalibrationFiles = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
-def progress_bar() -> Progress:
-    """What is counted, how far it is, the time gone and left, and (a task's field `now`) what is being done."""
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which codec, in which arithmetic, where: what the options said."""
+
+    family: str | None
+    quality: int | None
+    checkpoint: Path | None
+    pretrained: bool
+    calibrate: Path | None
+    calibration: Sequence[str] | None
+    precision: str
+    scope: str
+    lowering: str | None
+    platform: str
+
+    def build(self) -> "Build":
+        """The build of a codec of pictures that is meant; UserError if there is none such."""
+        library = open_library(
+            self.checkpoint,
+            self.family,
+            self.quality,
+            self.pretrained,
+            self.calibrate,
+            self.calibration,
+        )
+        name = name_of(library, self.family, self.quality)
+        return build_for(library, name, self.precision, self.lowering, self.scope, self.platform)
+
+
+# Makes of the family, the quality and the profile that a stream names what decodes it.
+Choosing = Callable[[str, int, str], Choice]
+
+
+def progress_bar(*, transient: bool = False) -> Progress:
+    """What is counted, how far it is, the time gone and left, and (a task's field `now`) what is being done.
+
+    A transient one is gone in the end, and not shown at all where there is no terminal.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -85,6 +132,8 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[now]}"),
         console=console,
+        transient=transient,
+        disable=transient and not console.is_terminal,
     )
 
 
@@ -140,16 +189,17 @@ def build_for(
     return library.build(name, precision, choice.lowering, scope=scope)
 
 
-def name_of(library: "Library", codec: str | None, quality: int | None) -> str:
+def name_of(library: "Library | VideoLibrary", codec: str | None, quality: int | None) -> str:
     """The one codec that is meant: the user's own, or a shipped one."""
     names = library.names()
-    if len(names) == 1:
+    if len(names) == 1 and (codec is None or quality is None):
         return names[0]
+    there_are = ", ".join(names) or "none"
     if codec is None or quality is None:
         raise UserError(
-            f"which codec? Give --codec and --quality, or --checkpoint FILE; there are: {', '.join(names)}"
+            f"which codec? Give --codec and --quality, or --checkpoint FILE; there are: {there_are}"
         )
     name = f"{codec}/q{quality}"
     if name not in names:
-        raise UserError(f"no codec {name!r} ships; there are: {', '.join(names)}")
+        raise UserError(f"no codec {name!r} ships; there are: {there_are}")
     return name

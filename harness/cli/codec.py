@@ -1,4 +1,4 @@
-"""Commands around one codec: codecs, export, encode, decode."""
+"""Commands around one codec, of pictures or of clips: codecs, export, encode, decode."""
 # ruff: noqa: PLC0415 - `crosscheck --help` must not wait for torch
 
 import json
@@ -12,6 +12,7 @@ from harness.cli.app import (
     Calibrate,
     CalibrationFiles,
     Checkpoint,
+    Choice,
     FamilyName,
     Json,
     Lowering,
@@ -21,27 +22,47 @@ from harness.cli.app import (
     RunsOn,
     Scope,
     app,
-    build_for,
     console,
-    name_of,
-    open_library,
     split_codec,
 )
+from harness.cli.clip import (
+    decode_clip,
+    encode_clip,
+    export_clip_codec,
+    is_video_codec,
+    is_video_stream,
+)
+from harness.cli.clip_options import (
+    DEFAULT_CODEC,
+    Depth,
+    Frames,
+    Input,
+    Intra,
+    KeepGoing,
+    MatrixName,
+    RangeName,
+    Rate,
+    Size,
+    is_clip,
+)
+from harness.cli.picture import decode_picture, encode_picture
 from harness.errors import UserError
-from harness.files import write_file
+
+PICTURE_CODEC = "mbt2018-mean/q3"
 
 
 @app.command(epilog="Example: `crosscheck codecs`")
 def codecs(as_json: Json = False) -> None:
-    """List the codecs that ship: training, digests, rate and distortion."""
+    """List the codecs that ship, of pictures and of clips: training, digests, rate and distortion."""
+    from harness.codecs import ssf2020
     from harness.codecs.checkpoint import shipped
     from harness.library import describe
 
-    described = describe(shipped())
+    described = [*describe(shipped()), *describe(ssf2020.shipped(), "video")]
     if as_json:
         typer.echo(json.dumps(described, indent=2, sort_keys=True))
         return
-    table = Table("codec", "width N/M", "lambda", "steps", "bpp", "PSNR dB", "digest")
+    table = Table("codec", "width N/M/K", "lambda", "steps", "bpp", "PSNR dB", "digest")
     for record in described:
         rd = record.get("rd")
         bpp, decibel = (
@@ -49,7 +70,7 @@ def codecs(as_json: Json = False) -> None:
         )
         table.add_row(
             str(record["name"]),
-            f"{record['n']}/{record['m']}",
+            "/".join(str(record[width]) for width in ("n", "m", "k") if width in record),
             str(record["lmbda"]),
             str(record["steps"]),
             bpp,
@@ -64,11 +85,13 @@ def codecs(as_json: Json = False) -> None:
 
 - `crosscheck export mbt2018-mean/q3 --precision w8a8 -o exported`
 - `crosscheck export mbt2018-mean/q3 --precision w16a16 --scope decoder --lowering auto`
-- `crosscheck export mbt2018-mean/q3 --precision bits.json --calibration h_s=mine.safetensors.xz`"""
+- `crosscheck export mbt2018-mean/q3 --precision bits.json --calibration h_s=mine.safetensors.xz`
+- `crosscheck export ssf2020/q5 --precision w8a8 --scope decoder -o exported` - 15 networks and the warp
+- `crosscheck export ssf2020 --checkpoint mine.pth --calibrate clips --precision w8a8`"""
 )
 def export(
     codec: Annotated[
-        str | None, typer.Argument(help="A shipped codec, such as mbt2018-mean/q3.")
+        str | None, typer.Argument(help="A shipped codec, such as mbt2018-mean/q3 or ssf2020/q5.")
     ] = None,
     precision: Precision = "fp32",
     lowering: Lowering = None,
@@ -87,20 +110,45 @@ def export(
     from harness import build as builds
 
     family, quality = split_codec(codec, quality)
-    library = open_library(checkpoint, family, quality, pretrained, calibrate, calibration)
-    name = name_of(library, family, quality)
-    made = build_for(library, name, precision, lowering, scope, platform)
-    for path in builds.export(made, out):
+    choice = Choice(
+        family=family,
+        quality=quality,
+        checkpoint=checkpoint,
+        pretrained=pretrained,
+        calibrate=calibrate,
+        calibration=calibration,
+        precision=precision,
+        scope=scope,
+        lowering=lowering,
+        platform=platform,
+    )
+    if is_video_codec(family):
+        export_clip_codec(choice, out)
+        return
+    for path in builds.export(choice.build(), out):
         typer.echo(path)
 
 
 @app.command(
-    epilog="Example: `crosscheck encode photo.jpg -o photo.xchk --codec mbt2018-mean/q3 --precision w8a8 --platform torch`"
+    epilog="""Examples:
+
+- `crosscheck encode photo.jpg -o photo.xchk --codec mbt2018-mean/q3 --precision w8a8 --platform torch`
+- `crosscheck encode clip.y4m -o clip.xckv --codec ssf2020/q5 --precision w8a8 --scope decoder`
+- `crosscheck encode Foo.yuv -o foo.xckv --size 416x240 --rate 30 --frames 96 --intra 32`
+- `crosscheck encode frames/ -o mine.xckv --checkpoint mine.pth --calibrate clips`
+
+Without `--codec`: mbt2018-mean/q3 for pictures, ssf2020/q5 for clips. A clip is coded frame by frame, however long it is."""
 )
-def encode(
-    image: Annotated[Path, typer.Argument(help="PNG, JPEG, WebP, TIFF, BMP or PPM; any size.")],
+def encode(  # noqa: PLR0913 - clips have options of their own
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PICTURE|CLIP",
+            help="PNG, JPEG, WebP, TIFF, BMP or PPM; or .y4m, .yuv, a video file, a folder of PNGs. Any size.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Bitstream to write.")],
-    codec: FamilyName = "mbt2018-mean/q3",
+    codec: FamilyName = None,
     quality: Quality = None,
     precision: Precision = "w8a8",
     lowering: Lowering = None,
@@ -110,34 +158,66 @@ def encode(
     pretrained: Pretrained = False,
     calibrate: Calibrate = None,
     calibration: CalibrationFiles = None,
+    size: Size = None,
+    depth: Depth = None,
+    matrix: MatrixName = "auto",
+    color_range: RangeName = "auto",
+    rate: Rate = None,
+    frames: Frames = None,
+    intra: Intra = 0,
 ) -> None:
-    """Encode one picture to a bitstream."""
-    from harness import endpoints
-    from harness.bitstream import pack
-    from harness.cells import platform_runner
-    from harness.images import psnr, read_image
-    from harness.platforms.pool import Pool
-
-    pixels = read_image(image)
-    family, quality = split_codec(None if checkpoint else codec, quality)
-    library = open_library(checkpoint, family, quality, pretrained, calibrate, calibration)
-    name = name_of(library, family, quality)
-    made = build_for(library, name, precision, lowering, scope, platform)
-    with Pool() as pool:
-        encoded = endpoints.encode(made, pixels, platform_runner(pool, platform))
-    stream = pack(encoded.bitstream)
-    write_file(out, stream)
-    decibel = psnr(pixels, encoded.trace.array("picture").astype("uint8"))
-    bpp = 8 * encoded.bitstream.payload_bytes / (pixels.shape[0] * pixels.shape[1])
-    typer.echo(
-        f"{out}: {len(stream)} bytes ({bpp:.4f} bpp of payload), {decibel:.2f} dB on {platform}"
+    """Encode one picture or one clip to a bitstream."""
+    given = Input(
+        size=size,
+        depth=depth,
+        matrix=matrix,
+        color_range=color_range,
+        rate=rate,
+        frames=frames,
+        intra=intra,
     )
+    if checkpoint is None:
+        codec = codec or (DEFAULT_CODEC if is_clip(source) else PICTURE_CODEC)
+    elif is_clip(source):  # of a codec of pictures, its tensors tell the family
+        codec = codec or DEFAULT_CODEC.partition("/")[0]
+    family, quality = split_codec(codec, quality)
+    choice = Choice(
+        family=family,
+        quality=quality,
+        checkpoint=checkpoint,
+        pretrained=pretrained,
+        calibrate=calibrate,
+        calibration=calibration,
+        precision=precision,
+        scope=scope,
+        lowering=lowering,
+        platform=platform,
+    )
+    if is_video_codec(family):
+        encode_clip(choice, source, given, out)
+    else:
+        given.require_none()
+        encode_picture(choice, source, out)
 
 
-@app.command(epilog="Example: `crosscheck decode photo.xchk -o photo.png --platform ort-cpu-noopt`")
+@app.command(
+    epilog="""Examples:
+
+- `crosscheck decode photo.xchk -o photo.png --platform ort-cpu-noopt`
+- `crosscheck decode clip.xckv -o clip.y4m --platform torch` - or a `.yuv` file, or `-o frames/` for PNGs
+- `crosscheck decode clip.xckv -o seen.y4m --platform torch --keep-going` - what a user would see
+
+The codec, the precision and the scope are those that the stream names. Of a clip whose stream is damaged, or that this
+platform decodes otherwise than the encoder did, the frames before the first wrong one are written, and the exit code is 1."""
+)
 def decode(
     stream: Annotated[Path, typer.Argument(help="A bitstream that `crosscheck encode` wrote.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", help="PNG to write; of a clip: .y4m, .yuv, or a folder for PNGs."
+        ),
+    ],
     platform: RunsOn = "ort-cpu",
     lowering: Lowering = None,
     checkpoint: Checkpoint = None,
@@ -147,37 +227,29 @@ def decode(
     bits: Annotated[
         Path | None, typer.Option(help="The table of bits (.json) of a stream of mixed precision.")
     ] = None,
+    keep_going: KeepGoing = False,
 ) -> None:
-    """Decode a bitstream to a PNG; the codec, the precision and the scope are those it names."""
-    from harness import endpoints
-    from harness.bitstream import unpack
+    """Decode a bitstream to a PNG or a clip."""
     from harness.build import split_profile
-    from harness.cells import platform_runner
-    from harness.errors import StreamError
-    from harness.images import write_png
-    from harness.platforms.pool import Pool
 
-    try:
-        if stream.stat().st_size > 2**30:
-            raise UserError(f"{stream} is larger than any stream this codec writes")
-        bitstream = unpack(stream.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {stream}: {error.strerror}") from error
-    header = bitstream.header
-    library = open_library(
-        checkpoint, header.codec, header.quality, pretrained, calibrate, calibration
-    )
-    precision, scope = split_profile(header.profile)
-    name = name_of(library, header.codec, header.quality)
-    made = build_for(library, name, str(bits or precision), lowering, scope, platform)
-    with Pool() as pool:
-        decoded = endpoints.decode(made, bitstream, platform_runner(pool, platform))
-    if decoded.problem:
-        raise StreamError(
-            f"{stream}: {decoded.problem}: this platform computes other entropy parameters than the "
-            f"encoder did, so the picture would be wrong; nothing was written"
+    def choice(family: str, quality: int, profile: str) -> Choice:
+        precision, scope = split_profile(profile)
+        return Choice(
+            family=family,
+            quality=quality,
+            checkpoint=checkpoint,
+            pretrained=pretrained,
+            calibrate=calibrate,
+            calibration=calibration,
+            precision=str(bits or precision),
+            scope=scope,
+            lowering=lowering,
+            platform=platform,
         )
-    write_png(out, decoded.trace.array("picture").astype("uint8"))
-    typer.echo(
-        f"{out}: {header.width}x{header.height}, decoded on {platform}, symbols and indexes as encoded"
-    )
+
+    if is_video_stream(stream):
+        decode_clip(choice, stream, out, keep_going=keep_going)
+        return
+    if keep_going:
+        raise UserError(f"--keep-going is of clips, and {stream} is no stream of one")
+    decode_picture(choice, stream, out)

@@ -119,12 +119,14 @@ def rd(
         bd_method=bd_method,
         jobs=jobs,
     )
-    _make_folder(out)
+    make_folder(out)
     study, record = task.run(chosen, *axes, platform, narrowest)
     files = rd_files(
         study,
-        command=_command(images, wanted, calibrate),
-        environment=_environment(record, images, len(pictures)),
+        command=replay("rd --images", images, wanted, calibrate),
+        environment=environment_of(
+            record, {"images": f"{len(pictures)} of folder {images.resolve().name}"}
+        ),
     )
     for name, data in files.items():
         write_file(out / name, data)
@@ -174,21 +176,22 @@ def choose(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def _environment(record: Mapping[str, str], images: Path, count: int) -> dict[str, str]:
+def environment_of(record: Mapping[str, str], inputs: Mapping[str, str]) -> dict[str, str]:
     """What ran where. It gets published: no name of a machine, and no kernel release, which can name one."""
     ours = {
         "system": machine.system(),
         "machine": machine.machine(),
         "python": machine.python_version(),
         **{package: version(package) for package in PACKAGES},
-        "images": f"{count} of folder {images.resolve().name}",
     }
-    return {**record, **ours}
+    return {**record, **ours, **inputs}
 
 
-def _command(images: Path, options: Mapping[str, Sequence[str]], calibrate: Path | None) -> str:
+def replay(
+    command: str, folder: Path, options: Mapping[str, Sequence[str]], calibrate: Path | None
+) -> str:
     """The command that makes the same numbers; of a folder or a table of bits, only its name."""
-    words = ["crosscheck", "rd", "--images", images.resolve().name]
+    words = ["crosscheck", *command.split(), folder.resolve().name]
     for option, values in options.items():
         for value in dict.fromkeys(values):
             table = option in {"--precision", "--variant"} and ".json" in value
@@ -198,7 +201,7 @@ def _command(images: Path, options: Mapping[str, Sequence[str]], calibrate: Path
     return shlex.join(words)
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -48,7 +48,7 @@ class Task:
         """The study of `chosen`, with a search of each scope and calibrator if there is a budget; what really ran."""
         with progress_bar() as bar:
             self._build_all(bar, chosen)
-            with _Runners(platform) as runners, ThreadPoolExecutor(self.jobs) as executor:
+            with Runners(platform) as runners, ThreadPoolExecutor(self.jobs) as executor:
                 record = runners.environment()
                 measured = Measurements(
                     build=self.build, runner=runners, pictures=self.pictures, each=executor.map
@@ -116,7 +116,7 @@ class Task:
         return narrowest(cost, budget, scope=scope, calibrator=calibrator)
 
 
-class _Runners:
+class Runners:
     """Runners on one platform with children of each thread's own: threads do not wait for each other's."""
 
     def __init__(self, platform: str) -> None:

@@ -59,6 +59,12 @@ def run(
     images: Annotated[
         Path | None, typer.Option(help="Folder of pictures in place of the shipped ones.")
     ] = None,
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of clips in place of the shipped ones.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Of each clip, the first so many frames.")
+    ] = None,
     out: Out = None,
     jobs: Annotated[
         int, typer.Option(min=1, max=64, help="Groups of cells worked on at once.")
@@ -81,7 +87,8 @@ def run(
     if suite == "selftest":
         from harness import selftest
 
-        if (case, images, add, checkpoint, codec, executor) != ("*", *[None] * 4, LOCAL):
+        given = (case, images, clips, frames, add, checkpoint, codec, executor)
+        if given != ("*", *[None] * 6, LOCAL):
             raise UserError("run selftest takes --out alone: it always makes all of its checks")
 
         finished = selftest.run()
@@ -89,7 +96,7 @@ def run(
         finished = _run_suite(
             suite,
             case,
-            images,
+            (images, clips, frames),
             add or [],
             folder,
             _executor(executor, jobs),
@@ -101,7 +108,7 @@ def run(
 def _run_suite(
     name: str,
     pattern: str,
-    images: Path | None,
+    sources: tuple[Path | None, Path | None, int | None],
     add: Sequence[str],
     folder: Path,
     opened: "AbstractContextManager[Executor]",
@@ -111,13 +118,19 @@ def _run_suite(
     from harness.cells import Inputs
     from harness.library import pictures
     from harness.platforms.base import PLATFORMS
+    from harness.video.library import VideoLibrary
+    from harness.video.library import clips as readers
 
+    images, clips, frames = sources
     for extra in add:
         PLATFORMS[extra]  # unknown names end here
     chosen = suite.load(name).with_platforms(add)
-    available = pictures(images)
+    available, videos = pictures(images), VideoLibrary()
     if images is not None:
         chosen = suite.on_all_images(chosen)
+    if clips is not None:
+        chosen = suite.on_all_clips(chosen)
+    moving = readers(clips, frames) if any(block.clips for block in chosen.blocks) else {}
     if library.is_foreign:
         chosen = suite.on_all_codecs(chosen)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -132,7 +145,12 @@ def _run_suite(
                     markup=False,
                 )
         cases = chosen.cases(
-            codecs=library.names(), images=list(available), platforms=ready, pattern=pattern
+            codecs=library.names(),
+            images=list(available),
+            videos=[] if library.is_foreign else videos.names(),
+            clips=list(moving),
+            platforms=ready,
+            pattern=pattern,
         )
         if not cases:
             raise UserError(
@@ -146,7 +164,9 @@ def _run_suite(
             with console.status("linting"):
                 judgements = linted.judgements(cases, library.build)
             cases = linted.expectations(cases, judgements, environments)
-        inputs = Inputs(build=library.build, pictures=available)
+        inputs = Inputs(
+            build=library.build, build_video=videos.build, pictures=available, clips=moving
+        )
         journal = _Journal(folder)
         with progress_bar() as bar:
             task = bar.add_task("cells", total=len(cases), now="")

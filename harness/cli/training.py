@@ -12,6 +12,7 @@ from harness.cli.app import app, console
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from harness.endpoints import Run
     from harness.training.loop import Progress as Step
     from harness.training.recipe import Recipe
 
@@ -50,6 +51,7 @@ def train(
 
     from harness import ship
     from harness.cells import platform_runner
+    from harness.codecs import ssf2020
     from harness.platforms.pool import Pool
     from harness.training import loop
     from harness.training.recipe import read_recipe
@@ -114,7 +116,9 @@ def train(
             scale_steps=scale_steps,
         )
     with Pool() as pool:
-        for weights in files:
+        for weights in files if plan.family == ssf2020.NAME else ():
+            _finalise_clips(weights, data, platform_runner(pool, "ort-cpu"))
+        for weights in files if plan.family != ssf2020.NAME else ():
             codec = ship.finalise(
                 weights,
                 calibrate_on=data,
@@ -125,6 +129,19 @@ def train(
             typer.echo(
                 f"{codec.name}: {codec.digest[:12]} {json.dumps(codec.provenance.get('rd', {}))}"
             )
+
+
+def _finalise_clips(weights: Path, data: Path, run: "Run") -> None:
+    from functools import cache
+
+    from harness import fixtures
+    from harness.training.clips import calibration_clips
+    from harness.video import ship
+
+    clips = cache(lambda: calibration_clips(data))
+    gaussian = fixtures.root() / "codecs" / "gaussian.npz"
+    codec = ship.finalise(weights, clips=clips, gaussian=gaussian, run=run, report=typer.echo)
+    typer.echo(f"{codec.name}: {codec.digest[:12]}")
 
 
 def _calibrate_again(plan: "Recipe", out: Path, data: Path) -> None:

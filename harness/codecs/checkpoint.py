@@ -105,15 +105,14 @@ def build_model(family: Family, state: StateDict) -> CompressionModel:
 
 
 def fill(
-    build: Callable[[int, int], CompressionModel],
-    widths: tuple[str, str],
+    build: Callable[..., CompressionModel],
+    widths: tuple[str, ...],
     state: StateDict,
     name_of_family: str,
 ) -> CompressionModel:
-    """The model that these tensors fill exactly; the output channels of the tensors `widths` are its width (n, m)."""
+    """The model that these tensors fill exactly; the output channels of the tensors `widths` are what `build` takes."""
     try:
-        n, m = (int(state[name].shape[0]) for name in widths)
-        model = build(n, m)
+        model = build(*(int(state[name].shape[0]) for name in widths))
         wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
         wrong = [f"{name} is missing" for name in wanted if name not in state]
         wrong += [

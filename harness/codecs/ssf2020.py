@@ -33,8 +33,8 @@ from harness.errors import UserError
 from harness.network import Layer, Network, QRelu
 
 NAME = "ssf2020"
-# The published widths: channels within encoders and decoders, and of every latent.
-WIDTHS = (128, 192)
+# The published widths: channels within encoders and decoders, of every latent, and of every hyper-latent.
+WIDTHS = (128, 192, 192)
 # Its QReLU ends at 255.
 QRELU_BITS = 8
 # The tables of the Gaussian conditional are the same for every codec.
@@ -42,12 +42,12 @@ GAUSSIAN = ("y.cdf", "y.length", "y.offset", "scale_thresholds")
 Tables = Mapping[str, NDArray[np.generic]]
 
 
-def build(n: int, m: int) -> CompressionModel:
-    """An untrained model with `n` channels in the middle of encoders and decoders and `m` in every latent.
+def build(n: int, m: int, k: int) -> CompressionModel:
+    """An untrained model: `n` channels in the middle of encoders and decoders, `m` in latents, `k` in hyper-latents.
 
     The same modules under the same names as CompressAI's, whose widths are fixed: its classes are taken from an instance.
     """
-    if (n, m) == WIDTHS:
+    if (n, m, k) == WIDTHS:
         return ScaleSpaceFlow()
     with torch.device("meta"):  # 34 million weights that nobody will see
         model = ScaleSpaceFlow()
@@ -60,13 +60,22 @@ def build(n: int, m: int) -> CompressionModel:
     model.res_encoder = encoder(3, n, m)
     model.res_decoder = decoder(3, 2 * m, n)
     for branch in BRANCHES:
-        setattr(model, f"{branch}_hyperprior", hyperprior(m, m))
+        made = hyperprior(m, k)
+        # Its class has decoders that read as many channels as they give.
+        made.hyper_decoder_mean = type(made.hyper_decoder_mean)(k, k, m)
+        made.hyper_decoder_scale = type(made.hyper_decoder_scale)(k, k, m)
+        setattr(model, f"{branch}_hyperprior", made)
     return model
 
 
 def build_model(state: StateDict) -> CompressionModel:
     """The model that these tensors fill exactly, its width taken from them; UserError says what does not fit."""
-    return fill(build, ("img_encoder.0.weight", "img_encoder.6.weight"), state, NAME)
+    widths = (
+        "img_encoder.0.weight",
+        "img_encoder.6.weight",
+        "img_hyperprior.hyper_encoder.0.weight",
+    )
+    return fill(build, widths, state, NAME)
 
 
 def tables_of(model: CompressionModel, state: StateDict) -> dict[str, NDArray[np.int32]]:

@@ -20,6 +20,8 @@ SCALE, MEAN = "hyper_decoder_scale", "hyper_decoder_mean"
 PARTS = (ENCODER, HYPER_ENCODER, SCALE, MEAN, DECODER)
 IMAGE, MOTION, RESIDUAL = "img", "motion", "res"
 BRANCHES = (IMAGE, MOTION, RESIDUAL)
+# The families whose codecs are of this kind.
+VIDEO_FAMILIES = frozenset({"ssf2020"})
 
 
 @dataclass(frozen=True, kw_only=True)

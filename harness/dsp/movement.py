@@ -67,7 +67,7 @@ def _slice(node: Node[Array]) -> Kernel[Array]:
 
     def kernel(x: Array, *bounds: Array | None) -> Array:
         given = [None if v is None else read(v) for v, read in zip(bounds, readers, strict=False)]
-        return x[slices(x.ndim, given)]
+        return x[slices(x.shape, given)]
 
     return kernel
 

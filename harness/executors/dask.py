@@ -14,15 +14,21 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 import dask.config
-import numpy as np
 from distributed import Client, Future, KilledWorker
 from distributed.client import ClosedClientError
-from numpy.typing import NDArray
 
-from harness.build import Build
 from harness.case import Case
-from harness.cells import DECODER_RUNS, ENCODER_RUNS, Failed, Inputs, attempt, borrowed
-from harness.endpoints import Arrays, Decoded, Encoded, Run
+from harness.cells import (
+    DECODER_RUNS,
+    ENCODER_RUNS,
+    AnyBuild,
+    Failed,
+    Inputs,
+    attempt,
+    borrowed,
+)
+from harness.endpoints import Arrays, Run
+from harness.ends import Received, Sent, Source
 from harness.errors import PlatformCrashed, PlatformUnavailable
 from harness.executors import dask_worker as worker
 from harness.executors.base import side_by_side
@@ -50,7 +56,7 @@ class DaskExecutor:
         self._jobs = jobs
         self._patience = patience
         self._lock = threading.Lock()
-        self._held: dict[int, tuple[Build, Future[Build]]] = {}
+        self._held: dict[int, tuple[AnyBuild, Future[AnyBuild]]] = {}
         self._found: dict[str, dict[str, dict[str, str]]] = {}
         self._resources: tuple[float, list[set[str]]] = (-POLL_SECONDS, [])
         self._closed = False
@@ -115,7 +121,7 @@ class DaskExecutor:
         task: Callable[..., Reply[T]],
         platforms: Sequence[str],
         *arguments: object,
-        made: Build | None = None,
+        made: AnyBuild | None = None,
     ) -> Callable[[], T | Failed]:
         """Start a task on the first of `platforms`, where all of them are; what it returns waits for the result."""
         resources = {resource(platform): 1 for platform in platforms}
@@ -129,7 +135,7 @@ class DaskExecutor:
             return lambda: lost
         return _Once(lambda: self._wait(future, platforms))
 
-    def _hold(self, made: Build) -> "Future[Build]":
+    def _hold(self, made: AnyBuild) -> "Future[AnyBuild]":
         """A build on the cluster, sent once."""
         with self._lock:
             if id(made) not in self._held:
@@ -220,23 +226,23 @@ class _Ends:
         self._executor = executor
         self._inputs = inputs
 
-    def encode(self, case: Case, pixels: NDArray[np.uint8]) -> Callable[[], Encoded | Failed]:
+    def encode(self, case: Case, source: Source) -> Callable[[], Sent | Failed]:
         made = self._build(case, case.encoder)
         if isinstance(made, Failed):
             return lambda: made
         where = placed(case, case.encoder, ENCODER_RUNS)
-        return self._executor.ask(worker.encode, where, pixels, made=made)
+        return self._executor.ask(worker.encode, where, source, made=made)
 
     def decode(
         self, case: Case, stream: bytes, *, reconstruct: bool
-    ) -> Callable[[], Decoded | Failed]:
+    ) -> Callable[[], Received | Failed]:
         made = self._build(case, case.decoder)
         if isinstance(made, Failed):
             return lambda: made
         where = placed(case, case.decoder, DECODER_RUNS if reconstruct else DECODER_RUNS[:1])
         return self._executor.ask(worker.decode, where, stream, reconstruct, made=made)
 
-    def _build(self, case: Case, platform: str) -> Build | Failed:
+    def _build(self, case: Case, platform: str) -> AnyBuild | Failed:
         try:
             return attempt(lambda: self._inputs.build_for(case, platform, self._runner(platform)))
         except _NotPlaced as error:

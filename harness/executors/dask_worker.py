@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Generic, TypeVar
 
-import numpy as np
 from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
-from numpy.typing import NDArray
 
-from harness import endpoints
-from harness.bitstream import unpack
-from harness.build import Build
-from harness.cells import Bench, Failed, attempt
-from harness.endpoints import Arrays, Decoded, Encoded
+from harness import ends
+from harness.cells import AnyBuild, Bench, Failed, attempt
+from harness.endpoints import Arrays, Run
+from harness.ends import Received, Sent, Source
 from harness.errors import PlatformUnavailable
 from harness.executors.base import describe
 from harness.executors.local import LocalExecutor
@@ -130,21 +127,18 @@ class _Timed:
             self.seconds += time.perf_counter() - began
 
 
-def _reply(platform: str, work: Callable[[endpoints.Run], T]) -> Reply[T]:
+def _reply(platform: str, work: Callable[[Run], T]) -> Reply[T]:
     run = _Timed(platform)
     value = attempt(lambda: work(run))
     return Reply(value=value, seconds=run.seconds)
 
 
-def encode(platform: str, made: Build, pixels: NDArray[np.uint8]) -> Reply[Encoded]:
-    return _reply(platform, lambda run: endpoints.encode(made, pixels, run))
+def encode(platform: str, made: AnyBuild, source: Source) -> Reply[Sent]:
+    return _reply(platform, lambda run: ends.encode(made, source, run))
 
 
-def decode(platform: str, made: Build, stream: bytes, reconstruct: bool) -> Reply[Decoded]:
-    return _reply(
-        platform,
-        lambda run: endpoints.decode(made, unpack(stream), run, reconstruct=reconstruct),
-    )
+def decode(platform: str, made: AnyBuild, stream: bytes, reconstruct: bool) -> Reply[Received]:
+    return _reply(platform, lambda run: ends.decode(made, stream, run, reconstruct=reconstruct))
 
 
 def execute(platform: str, network: str, artifact: Artifact, feeds: Arrays) -> Reply[Arrays]:

@@ -11,8 +11,9 @@ import numpy as np
 from harness.errors import UserError
 from harness.footage.base import Writing
 from harness.footage.colour import Coding, Planes, from_rgb, plane_shapes, to_rgb
-from harness.footage.writing import AtomicWriter
+from harness.footage.writing import FrameWriter
 from harness.images import Pixels
+from harness.part_file import PartFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Layout:
         return y, cb, cr
 
 
-class PlanarWriter(AtomicWriter):
+class PlanarWriter(FrameWriter):
     """Frames one after the other behind a header, each behind a mark."""
 
     def __init__(
@@ -62,22 +63,18 @@ class PlanarWriter(AtomicWriter):
         super().__init__(path, writing)
         self._layout = Layout(height=writing.height, width=writing.width, coding=coding)
         self._mark = mark
-        with self.guarded():
-            self._file.write(header)
-
-    def start(self) -> None:
-        self._file = self.temporary.open("xb")
+        self._part = PartFile(path)
+        self._part.write(header)
 
     def append(self, pixels: Pixels, number: int) -> None:
         del number
-        self._file.write(self._mark + self._layout.bytes_of(pixels))
+        self._part.write(self._mark + self._layout.bytes_of(pixels))
 
-    def finish(self) -> None:
-        self._file.close()
+    def commit(self) -> None:
+        self._part.commit()
 
-    def remove(self) -> None:
-        self._file.close()
-        self.temporary.unlink()
+    def discard(self) -> None:
+        self._part.discard()
 
 
 @contextmanager

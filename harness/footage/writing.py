@@ -1,10 +1,6 @@
-"""Clips that are there whole or not at all, however long they are."""
+"""What every `ClipWriter` does, whatever becomes of its frames."""
 
-import os
-import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -13,62 +9,54 @@ from harness.footage.base import Writing
 from harness.images import Pixels
 
 
-class AtomicWriter(ABC):
-    """A `ClipWriter` that grows under a temporary name beside `path` and takes the name at the end.
+class FrameWriter(ABC):
+    """Takes frames of one shape, and ends once: with all of them, or without a trace.
 
-    What `write_file` is for bytes that fit in memory. An exception within its `with` leaves
-    nothing, and what was at `path` as it was.
+    An exception within its `with`, or a frame that cannot be written, leaves what was at `path`
+    as it was.
     """
 
     def __init__(self, path: Path, writing: Writing) -> None:
-        self.path = path
+        self._path = path
         self._shape = (writing.height, writing.width, 3)
         self._frames = 0
-        # Random, since one thread may write several clips to one folder at a time.
-        self.temporary = path.with_name(f".{os.getpid()}.{secrets.token_hex(4)}.part")
-        self._open = False
-        with self.guarded():
-            self.start()
         self._open = True
 
     @abstractmethod
-    def start(self) -> None:
-        """Create the temporary file."""
-
-    @abstractmethod
     def append(self, pixels: Pixels, number: int) -> None:
-        """Write frame `number` (from 1)."""
+        """Write frame `number` (from 1) under a temporary name."""
 
     @abstractmethod
-    def finish(self) -> None:
-        """Close the temporary file."""
+    def commit(self) -> None:
+        """Give what was written its name; where that fails, discard it."""
 
     @abstractmethod
-    def remove(self) -> None:
-        """Close and delete the temporary file."""
+    def discard(self) -> None:
+        """Delete what was written."""
 
     def write(self, pixels: Pixels) -> None:
         if pixels.shape != self._shape or pixels.dtype.name != "uint8":
             raise HarnessError(
-                f"a frame of {self.path.name!r} is uint8{list(self._shape)},"
+                f"a frame of {self._path.name!r} is uint8{list(self._shape)},"
                 f" not {pixels.dtype}{list(pixels.shape)}"
             )
         if not self._open:
-            raise HarnessError(f"{self.path.name!r} is finished; write to a new clip")
-        with self.guarded():
+            raise HarnessError(f"{self._path.name!r} is finished; write to a new clip")
+        try:
             self.append(pixels, self._frames + 1)
+        except UserError:
+            self._abandon()
+            raise
         self._frames += 1
 
     def close(self) -> None:
         if not self._open:
             return
         if not self._frames:
-            self._discard()
-            raise UserError(f"no frame for {str(self.path)!r}; write at least one")
-        with self.guarded():
-            self.finish()
-            os.replace(self.temporary, self.path)
+            self._abandon()
+            raise UserError(f"no frame for {str(self._path)!r}; write at least one")
         self._open = False
+        self.commit()
 
     def __enter__(self) -> Self:
         return self
@@ -77,25 +65,9 @@ class AtomicWriter(ABC):
         if kind is None:
             self.close()
         else:
-            self._discard()
+            self._abandon()
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """What the system refuses becomes a `UserError`, and nothing is left."""
-        try:
-            yield
-        except UserError:
-            self._discard()
-            raise
-        except OSError as error:
-            self._discard()
-            raise UserError(
-                f"cannot write {str(self.path)!r}: {error.strerror or error}; name a new one in an"
-                " existing, writable folder with free space"
-            ) from error
-
-    def _discard(self) -> None:
+    def _abandon(self) -> None:
         if self._open:
             self._open = False
-            with suppress(OSError):
-                self.remove()
+            self.discard()

@@ -70,7 +70,7 @@ def _slice(node: Node[jax.Array]) -> Kernel[jax.Array]:
 
     def kernel(x: jax.Array, *bounds: Array | None) -> jax.Array:
         given = [None if v is None else read(v) for v, read in zip(bounds, readers, strict=False)]
-        return x[slices(x.ndim, given)]
+        return x[slices(x.shape, given)]
 
     return kernel
 

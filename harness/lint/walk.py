@@ -1,19 +1,27 @@
 """The walk: every node that reaches an output is judged, functions and subgraphs from within, each call by itself."""
 
 from collections import ChainMap, Counter
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto
 
-from harness.errors import HarnessError, Unsupported, UserError
-from harness.graph_node import AttributeValue, Node, attribute_value, resolve
+from harness.errors import HarnessError, UserError
+from harness.graph_node import Node
 from harness.lint.control import CONTROL, Flow
 from harness.lint.findings import Finding, Level
 from harness.lint.kinds import OTHER
 from harness.lint.liveness import Demand, live
 from harness.lint.loading import Limits, declared, initializers
 from harness.lint.providers import Provider
+from harness.lint.reading import (
+    Attributes,
+    Scope,
+    lookup,
+    optional,
+    readable,
+    resolved,
+)
 from harness.lint.remarks import remarks
 from harness.lint.rules import FLOAT_ROUNDING, SIGNED_ZERO, Rule
 from harness.lint.site import MOVES, Site, span
@@ -25,10 +33,6 @@ from harness.lint.values import Value, top
 MALFORMED = (
     ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, StopIteration, TypeError, ValueError,
 )  # fmt: skip
-# An optional input that a call leaves out is there as None.
-Scope = MutableMapping[str, Value | None]
-Attributes = Mapping[str, AttributeProto]
-GRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 assert OPERATORS_LOADED
 # Operators that keep track of what was rounded and may yet be clamped.
 TRUSTING = MOVES | {
@@ -72,7 +76,7 @@ class Walk:
         scope: Scope = ChainMap(dict(inputs))
         self._graph(model.graph, scope, ())
         for output in model.graph.output:
-            value = _lookup(scope, output.name, "the graph's output")
+            value = lookup(scope, output.name, "the graph's output")
             place = self._makers.get(output.name)
             if place is None:
                 place = Place(calls=(), label=output.name, operator="", output=output.name)
@@ -120,12 +124,12 @@ class Walk:
         if self._visited > self.limits.nodes:
             raise UserError(f"more than {self.limits.nodes:,} nodes once functions are inlined")
         domain = "" if proto.domain == "ai.onnx" else proto.domain
-        given = _given(proto, bound)
+        given = resolved(proto, bound)
         label = proto.name or next(filter(None, proto.output), "") or proto.op_type
         operator = f"{domain}::{proto.op_type}" if domain else proto.op_type
         output = next(filter(None, proto.output), "")
         place = Place(calls=calls, label=label, operator=operator, output=output)
-        inputs = tuple(_optional(scope, name, place.path) for name in proto.input)
+        inputs = tuple(optional(scope, name, place.path) for name in proto.input)
         function = self.functions.get((domain, proto.op_type, proto.overload))
         if function is not None:
             results: Sequence[Value] = self._call(function, inputs, given, place)
@@ -163,7 +167,7 @@ class Walk:
         hints = {info.name: info for info in function.value_info}
         calls = (*place.calls, place.label)
         self._nodes(function.node, set(function.output), inner, calls, bound, hints)
-        return [_lookup(inner, name, place.path) for name in function.output]
+        return [lookup(inner, name, place.path) for name in function.output]
 
     def _judge(
         self,
@@ -182,7 +186,7 @@ class Walk:
             node = Node[Value](
                 label=f"node {place.path!r} ({place.operator})",
                 op_type=place.operator,
-                attributes=_readable(given, place.path),
+                attributes=readable(given, place.path),
                 constants={},
                 inputs=len(inputs),
                 outputs=len(proto.output),
@@ -238,7 +242,7 @@ class Walk:
                 self._graph(graph, inner, (*place.calls, f"{place.label}.{names[id(graph)]}"))
             finally:
                 self._silent -= not aloud
-            return [_lookup(inner, output.name, place.path) for output in graph.output]
+            return [lookup(inner, output.name, place.path) for output in graph.output]
 
         return Flow(site=site, graphs=graphs, run=run)
 
@@ -273,35 +277,3 @@ class Walk:
 
     def _assume(self, what: str) -> None:
         self.assumptions.setdefault(what)
-
-
-def _optional(scope: Mapping[str, Value | None], name: str, where: str) -> Value | None:
-    if name and name not in scope:
-        raise UserError(f"{where} reads {name!r}, which nothing computes before it")
-    return scope[name] if name else None
-
-
-def _lookup(scope: Mapping[str, Value | None], name: str, where: str) -> Value:
-    value = _optional(scope, name, where)
-    if value is None:
-        raise UserError(f"{where} needs {name!r}, which its caller leaves out")
-    return value
-
-
-def _given(proto: NodeProto, bound: Attributes) -> dict[str, AttributeProto]:
-    """A node's attributes, those that refer to its function's caller resolved."""
-    resolved = (resolve(attribute, bound) for attribute in proto.attribute)
-    return {attribute.name: attribute for attribute in resolved if attribute is not None}
-
-
-def _readable(given: Attributes, label: str) -> dict[str, AttributeValue]:
-    """The attributes of plain types."""
-    found: dict[str, AttributeValue] = {}
-    for name, attribute in given.items():
-        if attribute.type in GRAPHS:
-            continue
-        try:
-            found[name] = attribute_value(attribute, label)
-        except Unsupported:
-            continue
-    return found

@@ -5,8 +5,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import IO, Self
 
@@ -24,6 +26,8 @@ from harness.platforms.hosts import package_path
 from harness.trace import TensorRecord, Trace
 
 TIMEOUT_SECONDS = 300.0
+# Children that keep a process. Each holds its runtime and up to 64 compiled graphs: half a gigabyte with large ones.
+WARM = 12
 # One thread a child: the harness runs several children at once, and thread counts must not be a variable.
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -31,9 +35,13 @@ SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_T
 class Child:
     """A platform's process, started at first use and again after a crash. Safe to share between threads."""
 
-    def __init__(self, platform: Platform, timeout: float) -> None:
+    def __init__(
+        self, platform: Platform, timeout: float, used: Callable[[], None] = lambda: None
+    ) -> None:
+        """`used` is called whenever somebody is about to talk to the process."""
         self._platform = platform
         self._timeout = timeout
+        self._used = used
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
@@ -45,12 +53,14 @@ class Child:
 
     def environment(self) -> Mapping[str, str]:
         """What really runs there; raises PlatformUnavailable."""
+        self._used()
         with self._lock:
             self._start()
             return self._environment
 
     def run(self, artifact: str, onnx_model: bytes, feeds: Sequence[TensorRecord]) -> Trace:
         """Execute a graph, known by its sha256 `artifact`, on `feeds`."""
+        self._used()
         with self._lock:
             self._start()
             reply, tensors = self._ask(
@@ -61,6 +71,21 @@ class Child:
             self._raise_if_failed(reply)
             self._sent.add(artifact)
             return Trace(tensors=tensors, environment=self._environment)
+
+    @property
+    def warm(self) -> bool:
+        """Whether it has a process."""
+        return self._process is not None
+
+    def rest(self) -> bool:
+        """Close it unless somebody talks to it; the next request starts a new process. False if it is busy."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self.close()
+        finally:
+            self._lock.release()
+        return True
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
@@ -202,12 +227,18 @@ class Child:
 
 
 class Pool:
-    """The children of one run; a context manager that leaves no process behind."""
+    """The children of one run; a context manager that leaves no process behind.
 
-    def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
+    At most `warm` of them have a process, or as many as are busy at once: who was asked least recently is closed first, and
+    starts again when it is asked.
+    """
+
+    def __init__(self, timeout: float = TIMEOUT_SECONDS, warm: int = WARM) -> None:
         self._timeout = timeout
+        self._warm = warm
         self._lock = threading.Lock()
-        self._children: dict[str, Child] = {}
+        # The one that was asked last is the last.
+        self._children: OrderedDict[str, Child] = OrderedDict()
 
     def __enter__(self) -> Self:
         return self
@@ -225,8 +256,20 @@ class Pool:
         """The process of a platform, by name."""
         with self._lock:
             if platform not in self._children:
-                self._children[platform] = Child(PLATFORMS[platform], self._timeout)
+                used = partial(self._used, platform)
+                self._children[platform] = Child(PLATFORMS[platform], self._timeout, used)
             return self._children[platform]
+
+    def _used(self, platform: str) -> None:
+        """Make room for the process of a platform."""
+        with self._lock:
+            self._children.move_to_end(platform)
+            others = [c for name, c in self._children.items() if name != platform and c.warm]
+            spare = len(others) - (self._warm - 1)
+            for child in others:
+                if spare <= 0:
+                    return
+                spare -= child.rest()
 
     @property
     def seconds(self) -> float:

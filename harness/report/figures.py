@@ -1,6 +1,5 @@
 """Panels and results as PNG pictures: equal input gives equal bytes, no global state is touched."""
 
-import io
 import math
 import textwrap
 from collections.abc import Collection
@@ -8,15 +7,13 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from numpy.typing import NDArray
 
 from harness.report.captions import difference, distances, finding, psnr, title
 from harness.report.matrix import MEANINGS, SYMBOLS, UNEXPECTED, Entry, Matrix, matrices
+from harness.report.pictures import DPI, MUTED, RC, decibels, png, show_picture, show_residual
 from harness.report.schema import Results
 from harness.results import Panel
 from harness.verdict import Outcome, Verdict
@@ -26,17 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["matrix_figure", "panel_figure"]
 
-# Fixed here so that a user's matplotlibrc cannot change a report.
-RC = {**mpl.rcParamsDefault, "font.family": ["DejaVu Sans"], "text.usetex": False}
-DPI = 110
 _WIDTH = 13.0
 _MARK = "#00e5ff"
-_MUTED = "#57606a"
-_FINE, _COARSE = (
-    320,
-    64,
-)  # cells a side of a residual map: many pixels differ, or too few to be seen
-_FEW = 0.02
 # Colour-blind safe (after Okabe and Ito, Tol); luminance falls as it gets worse.
 _COLOURS = {
     Outcome.IDENTICAL: ("#cdebdd", "#0b4f3a"),
@@ -69,12 +57,12 @@ def _panel_figure(panel: Panel, verdict: Verdict) -> bytes:
         for i in range(4)
     ]
     case = panel.case
-    encoder_db = _db(psnr(panel.original, panel.encoder_picture))
-    decoder_db = _db(psnr(panel.original, panel.decoder_picture))
-    _show(axes[0], panel.original, "original")
-    _show(axes[1], panel.encoder_picture, f"encoder: {case.encoder}, {encoder_db}")
-    _show(axes[2], panel.decoder_picture, f"decoder: {case.decoder}, {decoder_db}")
-    _residual(figure, axes[3], steps)
+    encoder_db = decibels(psnr(panel.original, panel.encoder_picture))
+    decoder_db = decibels(psnr(panel.original, panel.decoder_picture))
+    show_picture(axes[0], panel.original, "original")
+    show_picture(axes[1], panel.encoder_picture, f"encoder: {case.encoder}, {encoder_db}")
+    show_picture(axes[2], panel.decoder_picture, f"decoder: {case.decoder}, {decoder_db}")
+    show_residual(figure, axes[3], steps)
     for pictured in axes[1:]:
         _mark(pictured, panel)
     figure.text(
@@ -83,63 +71,6 @@ def _panel_figure(panel: Panel, verdict: Verdict) -> bytes:
     caption = figure.text(0.05 / _WIDTH, 0.08 / height, "\n".join(lines), va="bottom", size=10)
     caption.set_linespacing(1.35)
     return png(figure)
-
-
-def _db(value: float) -> str:
-    return "identical" if value == math.inf else f"{value:.1f} dB"
-
-
-def _show(axes: "Axes", picture: NDArray[np.uint8], name: str) -> None:
-    shown = picture if picture.shape[2] != 1 else np.repeat(picture, 3, axis=2)
-    axes.imshow(shown, interpolation="antialiased", aspect="auto")
-    _frame(axes, name)
-
-
-def _frame(axes: "Axes", name: str) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color("#d0d7de")
-    axes.set_title(name, size=9.5, color=_MUTED, pad=5)
-
-
-def _residual(figure: Figure, axes: "Axes", steps: NDArray[np.int16]) -> None:
-    """|encoder - decoder| as a heat map with its own range; no wrong pixel is averaged away."""
-    rows, columns = steps.shape
-    worst = int(steps.max())
-    gain = 255 // worst if worst else 1
-    top = 255 / gain
-    few = np.count_nonzero(steps) < _FEW * steps.size
-    block = math.ceil(max(steps.shape) / (_COARSE if worst and few else _FINE))
-    axes.imshow(
-        block_maxima(steps, block), cmap="inferno", vmin=0, vmax=top, aspect="auto",
-        interpolation="nearest", extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
-    )  # fmt: skip
-    name = "|encoder - decoder|" + (f", shown x{gain}" if gain > 1 else "")
-    _frame(axes, f"{name} ({block}x{block} maxima)" if block > 1 else name)
-    if not worst:
-        axes.text(0.5, 0.5, "identical", color="white", size=14, ha="center", va="center",
-                  transform=axes.transAxes)  # fmt: skip
-    box = axes.get_position()
-    bar_axes = figure.add_axes((box.x1 + 0.08 / _WIDTH, box.y0, 0.12 / _WIDTH, box.height))
-    bar = figure.colorbar(ScalarMappable(Normalize(0, top), "inferno"), cax=bar_axes)
-    bar.set_ticks([tick for tick in _ticks(top) if tick <= top])
-    bar.ax.tick_params(labelsize=8, length=2)
-    bar.set_label("8-bit steps", size=8, color=_MUTED, labelpad=2)
-
-
-def _ticks(top: float) -> list[int]:
-    stride = max(1, 2 ** math.ceil(math.log2(top / 8))) if top > 8 else 1  # noqa: PLR2004
-    return list(range(0, int(top) + 1, stride))
-
-
-def block_maxima(steps: NDArray[np.int16], block: int) -> NDArray[np.int16]:
-    """The largest value of each block of `block` x `block`; the last ones may be cut."""
-    rows, columns = (math.ceil(side / block) for side in steps.shape)
-    padded = np.zeros((rows * block, columns * block), np.int16)
-    padded[: steps.shape[0], : steps.shape[1]] = steps
-    maxima: NDArray[np.int16] = padded.reshape(rows, block, columns, block).max(axis=(1, 3))
-    return maxima
 
 
 def _mark(axes: "Axes", panel: Panel) -> None:
@@ -198,7 +129,7 @@ def _matrix_figure(chosen: list[Matrix]) -> Figure:
         _matrix(axes, matrix)
         at = ((column * wide + 0.12) / width, 1 - (row * high + 0.12) / height)
         figure.text(*at, matrix.title, va="top", size=11.5, weight="bold")
-    figure.text(0.12 / width, 0.1 / height, "\n".join(legend), va="bottom", size=8.5, color=_MUTED)
+    figure.text(0.12 / width, 0.1 / height, "\n".join(legend), va="bottom", size=8.5, color=MUTED)
     return figure
 
 
@@ -234,9 +165,3 @@ def _legend(chosen: list[Matrix]) -> list[str]:
     if any(entry.unexpected for entry in entries):
         lines.append(f"{UNEXPECTED} not as expected")
     return lines
-
-
-def png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()

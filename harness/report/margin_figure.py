@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from harness.report.figures import DPI, RC, png
 from harness.report.margin_report import CodecEntry, MarginResults, PairEntry
+from harness.report.pictures import DPI, RC, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

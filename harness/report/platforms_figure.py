@@ -4,7 +4,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from harness.report.figures import DPI, RC, png
+from harness.report.pictures import DPI, RC, png
 from harness.report.platforms_markdown import WORDS, letter
 from harness.report.platforms_table import Column, Row, columns, rows
 from harness.report.schema import Results

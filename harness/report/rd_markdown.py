@@ -9,7 +9,6 @@ from harness.rd import (
     ANCHOR,
     DEFAULT_SCOPE,
     OWN_CALIBRATOR,
-    BdRate,
     Point,
     Row,
     Search,
@@ -17,6 +16,7 @@ from harness.rd import (
     Variant,
 )
 from harness.rd_study import GATE_RULE
+from harness.report.page import Line, listing, percent, side_by_side, table, text
 
 __all__ = ["to_rd_markdown"]
 
@@ -44,13 +44,13 @@ def to_rd_markdown(
     sections = [
         f"# Rate and distortion: {word}",
         f"`{command}`",
-        "Ran on " + _text(", ".join(f"{key} {value}" for key, value in environment.items())) + ".",
-        _list("## Problems", study.problems),
+        "Ran on " + text(", ".join(f"{key} {value}" for key, value in environment.items())) + ".",
+        listing("## Problems", study.problems),
         _bd_table(study),
         _side_by_side(
             study,
             "Calibrators",
-            lambda v: v.calibrator,
+            _calibrator,
             lambda v: replace(v, calibrator=OWN_CALIBRATOR),
         ),
         _side_by_side(
@@ -63,21 +63,9 @@ def to_rd_markdown(
         _points(study),
         _HOW_POINTS,
         GATE_RULE,
-        _list("## Warnings", study.warnings),
+        listing("## Warnings", study.warnings),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def _list(title: str, lines: Sequence[str]) -> str:
-    return "\n".join([title, "", *(f"- {_text(line)}" for line in lines)]) if lines else ""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int) -> str:
-    """The first `words` columns are words and so are notes, the others numbers."""
-    rule = [
-        "---" if number < words or title == "note" else "---:" for number, title in enumerate(head)
-    ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
 def _bd_table(study: Study) -> str:
@@ -89,11 +77,11 @@ def _bd_table(study: Study) -> str:
             rate.family,
             rate.variant.precision,
             rate.variant.scope,
-            _text(rate.calibrator),
-            _percent(rate.psnr.percent),
-            _percent(rate.ms_ssim.percent),
+            text(rate.calibrator),
+            percent(rate.psnr.percent),
+            percent(rate.ms_ssim.percent),
             "" if rate.percent is None else f"{rate.psnr.overlap:.0%}",
-            _text(rate.psnr.note),
+            text(rate.psnr.note),
         ]
         for rate in study.bd_rates
     ]
@@ -102,13 +90,9 @@ def _bd_table(study: Study) -> str:
         [
             f"## BD-rate against {ANCHOR.label}",
             f"{_HOW_BD} Interpolation: {methods}.",
-            _table(head, rows, words=4),
+            table(head, rows, words=4),
         ]
     )
-
-
-def _percent(value: float | None) -> str:
-    return "none" if value is None else f"{value:+.3f} %"
 
 
 def _side_by_side(
@@ -118,21 +102,15 @@ def _side_by_side(
     without: Callable[[Variant], Variant],
 ) -> str:
     """The same BD-rates with a column for each scope, or calibrator, where there are several."""
-    columns = list(dict.fromkeys(part(rate.variant) for rate in study.bd_rates))
-    if len(columns) < 2:  # noqa: PLR2004 - nothing to put beside it
-        return ""
-    lines: dict[tuple[str, str], dict[str, BdRate]] = {}
-    for rate in study.bd_rates:
-        line = lines.setdefault((rate.family, without(rate.variant).label), {})
-        line[part(rate.variant)] = rate
-    rows = [
-        [family, _text(rest), *(_percent(c[n].percent) if n in c else "" for n in columns)]
-        for (family, rest), c in lines.items()
-        if len(c) > 1
-    ]
-    names = [_text("the codec's own" if name == OWN_CALIBRATOR else name) for name in columns]
-    head = ["codec", "variant", *names]
-    return f"## {title} side by side: BD-rate\n\n{_table(head, rows, words=2)}" if rows else ""
+    cells: dict[tuple[Line, str], str] = {
+        ((rate.family, without(rate.variant).label), part(rate.variant)): percent(rate.percent)
+        for rate in study.bd_rates
+    }
+    return side_by_side(f"{title} side by side: BD-rate", ("codec", "variant"), cells)
+
+
+def _calibrator(variant: Variant) -> str:
+    return "the codec's own" if variant.calibrator == OWN_CALIBRATOR else variant.calibrator
 
 
 def _search(search: Search) -> str:
@@ -145,21 +123,21 @@ def _search(search: Search) -> str:
     rows = [
         [
             trial.variant.precision,
-            _text(trial.calibrator),
+            text(trial.calibrator),
             "yes" if trial.is_within else "no",
-            *(_percent(trial.percents.get(family)) for family in families),
-            _percent(trial.worst),
-            _text(trial.note),
+            *(percent(trial.percents.get(family)) for family in families),
+            percent(trial.worst),
+            text(trial.note),
         ]
         for trial in search.trials
     ]
     head = ["precision", "calibrator", "within", *families, "worst", "note"]
     return "\n\n".join(
         [
-            f"## Narrowest {search.pattern} within {search.budget:g} % ({_text(where)}): {found}",
+            f"## Narrowest {search.pattern} within {search.budget:g} % ({text(where)}): {found}",
             "From 2 bits up, ending at the first width whose BD-rate is within the budget in every family; widths that cannot"
             " be built are passed over.",
-            _table(head, rows, words=3),
+            table(head, rows, words=3),
         ]
     )
 
@@ -177,11 +155,9 @@ def _widths(study: Study) -> str:
         for variant, curve in curves.items():
             columns.setdefault(tuple(_of_curve(curve).items()), []).append(variant.label)
         tensors = list(dict.fromkeys(tensor for column in columns for tensor, _ in column))
-        rows = [
-            [_text(t), *(_text(dict(column).get(t, "")) for column in columns)] for t in tensors
-        ]
-        head = ["tensor", *(_text(", ".join(labels)) for labels in columns.values())]
-        sections.append(f"### {family}\n\n{_table(head, rows, words=len(head))}")
+        rows = [[text(t), *(text(dict(column).get(t, "")) for column in columns)] for t in tensors]
+        head = ["tensor", *(text(", ".join(labels)) for labels in columns.values())]
+        sections.append(f"### {family}\n\n{table(head, rows, words=len(head))}")
     return "\n\n".join(["## Width of every tensor", _HOW_WIDTHS, *sections]) if sections else ""
 
 
@@ -214,7 +190,7 @@ def _points(study: Study) -> str:
         "JPEG PSNR",
         "margin",
     ]
-    return _table(head, rows, words=4)
+    return table(head, rows, words=4)
 
 
 def _point(row: Row, anchor: Point | None) -> list[str]:
@@ -226,7 +202,7 @@ def _point(row: Row, anchor: Point | None) -> list[str]:
     return [
         point.codec,
         "" if point.lmbda is None else f"{point.lmbda:g}",
-        _text(point.variant.label),
+        text(point.variant.label),
         row.verdict if point.variant.is_judged else f"({row.verdict})",
         bpp,
         psnr,
@@ -239,8 +215,3 @@ def _point(row: Row, anchor: Point | None) -> list[str]:
 def _margin(row: Row) -> str:
     margin, files = ("" if m is None else f"{m:+.2f}" for m in (row.margin, row.file_margin))
     return f"{margin} ({files})" if margin and files else margin
-
-
-def _text(text: str) -> str:
-    plain = " ".join(text.split()).replace("<", "&lt;").replace("|", "\\|")
-    return plain.replace("*", "\\*").replace("_", "\\_")

@@ -1,13 +1,11 @@
 """A rate-distortion study as files: JSON is the result; CSV, markdown and figures are made of the same study."""
 
-import csv
-import io
-import json
 from collections.abc import Mapping
 
 from harness.jpeg import JPEG_SETTINGS
 from harness.rd import ANCHOR, BdRate, JpegPoint, Point, Row, Search, Study, Variant
 from harness.rd_study import GATE_RULE
+from harness.report.plain_data import rounded, to_csv, to_json
 from harness.report.rd_figures import bar_figure, curve_figures
 from harness.report.rd_markdown import to_rd_markdown
 
@@ -61,29 +59,21 @@ def to_rd_json(study: Study, *, command: str, environment: Mapping[str, str]) ->
             "warnings": list(study.warnings),
         },
     }  # fmt: skip
-    return json.dumps(results, sort_keys=True, indent=2, allow_nan=False) + "\n"
+    return to_json(results)
 
 
 def to_rd_csv(study: Study) -> str:
     """One line a rate point and variant; JPEG is the codec `jpeg`."""
     jpeg = [
-        {"codec": "jpeg", **_jpeg_values(point), "file_bpp": _rounded(point.bpp)}
+        {"codec": "jpeg", **_jpeg_values(point), "file_bpp": rounded(point.bpp)}
         for point in study.jpeg
     ]
-    return _csv(_COLUMNS, [*map(_row_values, study.rows), *jpeg])
+    return to_csv(_COLUMNS, [*map(_row_values, study.rows), *jpeg])
 
 
 def to_bd_rate_csv(study: Study) -> str:
     """One line a family and variant."""
-    return _csv(_BD_COLUMNS, list(map(_bd_values, study.bd_rates)))
-
-
-def _csv(columns: tuple[str, ...], rows: list[dict[str, object]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return to_csv(_BD_COLUMNS, list(map(_bd_values, study.bd_rates)))
 
 
 def _images(point: Point) -> list[dict[str, object]]:
@@ -93,9 +83,9 @@ def _images(point: Point) -> list[dict[str, object]]:
             "pixels": sample.pixels,
             "payload_bytes": sample.payload_bytes,
             "file_bytes": sample.file_bytes,
-            "bpp": _rounded(sample.bpp),
-            "psnr": _rounded(sample.psnr),
-            "ms_ssim": _rounded(sample.ms_ssim),
+            "bpp": rounded(sample.bpp),
+            "psnr": rounded(sample.psnr),
+            "ms_ssim": rounded(sample.ms_ssim),
         }
         for sample in point.samples
     ]
@@ -108,14 +98,14 @@ def _row_values(row: Row) -> dict[str, object]:
         "quality": point.quality,
         "lambda": point.lmbda,
         **_variant_values(point.variant, point.calibrator),
-        "bpp": _rounded(point.bpp),
-        "file_bpp": _rounded(point.file_bpp),
-        "psnr": _rounded(point.psnr),
-        "ms_ssim": _rounded(point.ms_ssim),
-        "ms_ssim_db": _rounded(point.ms_ssim_db),
-        "jpeg_psnr": _rounded(row.jpeg_psnr),
-        "margin": _rounded(row.margin),
-        "file_margin": _rounded(row.file_margin),
+        "bpp": rounded(point.bpp),
+        "file_bpp": rounded(point.file_bpp),
+        "psnr": rounded(point.psnr),
+        "ms_ssim": rounded(point.ms_ssim),
+        "ms_ssim_db": rounded(point.ms_ssim_db),
+        "jpeg_psnr": rounded(row.jpeg_psnr),
+        "margin": rounded(row.margin),
+        "file_margin": rounded(row.file_margin),
         "verdict": row.verdict,
         "judged": point.variant.is_judged,
     }
@@ -132,7 +122,7 @@ def _variant_values(variant: Variant, calibrator: str) -> dict[str, object]:
 
 
 def _jpeg_values(point: JpegPoint) -> dict[str, object]:
-    return {"quality": point.quality, "bpp": _rounded(point.bpp), "psnr": _rounded(point.psnr)}
+    return {"quality": point.quality, "bpp": rounded(point.bpp), "psnr": rounded(point.psnr)}
 
 
 def _bd_values(rate: BdRate) -> dict[str, object]:
@@ -141,11 +131,11 @@ def _bd_values(rate: BdRate) -> dict[str, object]:
         **_variant_values(rate.variant, rate.calibrator),
         "anchor": ANCHOR.label,
         "method": rate.method,
-        "percent": _rounded(rate.psnr.percent),
-        "overlap": _rounded(rate.psnr.overlap),
+        "percent": rounded(rate.psnr.percent),
+        "overlap": rounded(rate.psnr.overlap),
         "note": rate.psnr.note,
-        "ms_ssim_percent": _rounded(rate.ms_ssim.percent),
-        "ms_ssim_overlap": _rounded(rate.ms_ssim.overlap),
+        "ms_ssim_percent": rounded(rate.ms_ssim.percent),
+        "ms_ssim_overlap": rounded(rate.ms_ssim.overlap),
         "ms_ssim_note": rate.ms_ssim.note,
     }
 
@@ -163,15 +153,11 @@ def _search_values(search: Search) -> dict[str, object]:
                 "precision": trial.variant.precision,
                 "calibrator": trial.calibrator,
                 "bits": trial.bits,
-                "percent": {family: _rounded(p) for family, p in trial.percents.items()},
-                "worst": _rounded(trial.worst),
+                "percent": {family: rounded(p) for family, p in trial.percents.items()},
+                "worst": rounded(trial.worst),
                 "within": trial.is_within,
                 "note": trial.note,
             }
             for trial in search.trials
         ],
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)

@@ -6,12 +6,12 @@ from rich.table import Table
 
 from harness.rd import Study
 
-__all__ = ["rd_renderables", "search_lines"]
+__all__ = ["number", "plain_table", "rd_renderables", "search_lines"]
 
 
 def rd_renderables(study: Study) -> list[RenderableType]:
     """Rate points, then BD-rates: what is asked for most is last, where the eye is. Made to fit 80 columns."""
-    points = _table("codec", "variant", "bpp", "PSNR", "MS-SSIM", "dB over JPEG")
+    points = plain_table("codec", "variant", "bpp", "PSNR", "MS-SSIM", "dB over JPEG")
     for row in study.rows:
         point = row.point
         points.add_row(
@@ -19,17 +19,17 @@ def rd_renderables(study: Study) -> list[RenderableType]:
             point.variant.label,
             f"{point.bpp:.4f}",
             f"{point.psnr:.2f}",
-            _number(point.ms_ssim, 4),
+            number(point.ms_ssim, 4),
             "" if row.margin is None else f"{row.margin:+.2f}",
         )
-    rates = _table("codec", "variant", "calibrator", "BD-rate %", "by MS-SSIM")
+    rates = plain_table("codec", "variant", "calibrator", "BD-rate %", "by MS-SSIM")
     for rate in study.bd_rates:
         rates.add_row(
             rate.family,
             rate.variant.label,
             rate.calibrator,
-            _number(rate.percent, 3, "none"),
-            _number(rate.ms_ssim.percent, 3, "none"),
+            number(rate.percent, 3, "none"),
+            number(rate.ms_ssim.percent, 3, "none"),
         )
     return [points, *([rates] if study.bd_rates else [])]
 
@@ -40,7 +40,7 @@ def search_lines(study: Study) -> list[str]:
         f"narrowest {search.pattern} within {search.budget:g} %, scope {search.scope},"
         f" calibrator {search.calibrator}: "
         + (
-            f"{best.variant.precision} ({_number(best.worst, 3)} %)"
+            f"{best.variant.precision} ({number(best.worst, 3)} %)"
             if (best := search.narrowest)
             else "none"
         )
@@ -48,12 +48,12 @@ def search_lines(study: Study) -> list[str]:
     ]
 
 
-def _table(*titles: str) -> Table:
+def plain_table(*titles: str) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for title in titles:
         table.add_column(title, no_wrap=True)
     return table
 
 
-def _number(value: float | None, digits: int, nothing: str = "") -> str:
+def number(value: float | None, digits: int, nothing: str = "") -> str:
     return nothing if value is None else f"{value:.{digits}f}"

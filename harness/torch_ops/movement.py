@@ -84,7 +84,7 @@ def _slice(node: Node[Tensor]) -> Kernel[Tensor]:
 
     def kernel(x: Tensor, *bounds: Tensor | None) -> Tensor:
         given = [None if v is None else read(v) for v, read in zip(bounds, readers, strict=False)]
-        for axis, part in enumerate(slices(x.ndim, given)):
+        for axis, part in enumerate(slices(x.shape, given)):
             x = _cut(x, axis, part)
         return x
 

@@ -17,11 +17,12 @@ from torch.nn import functional
 
 from harness.codecs import ssf2020
 from harness.compressai_import import CompressionModel
+from harness.training.initialise import initialise
 from harness.training.recipe import Point
 from harness.training.stills import Crops, rate_and_distortion
 
 CROP, CROPS, FRAMES = 128, 4, 3
-FINISH_CROP, FINISH_CROPS, FINISH_FRAMES = 256, 1, 5
+FINISH_CROP, FINISH_CROPS, FINISH_FRAMES = 256, 1, 4
 # Share of a run from nothing that trains the key-frame stage alone: motion against noise teaches nothing.
 KEY_SHARE = 0.5
 MAX_OBJECTS = 2
@@ -112,6 +113,21 @@ def make_clip(
     return torch.round(clip.clamp(0, 1) * 255) / 255
 
 
+def calibration_clips(
+    folder: Path, *, count: int = 16, frames: int = 4, size: int = 256
+) -> list[list[NDArray[np.uint8]]]:
+    """Clips of 8-bit RGB pictures [size, size, 3] made of a folder's photographs, the same at every call."""
+    images = Crops(folder).images
+    made = (
+        make_clip(images, np.random.default_rng([7, number]), frames=frames, size=(size, size))
+        for number in range(count)
+    )
+    return [
+        [(frame.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8) for frame in clip]
+        for clip in made
+    ]
+
+
 def _choose(images: list[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.uint8]:
     return images[rng.integers(len(images))]
 
@@ -178,7 +194,10 @@ class Clips:
         }
 
     def build(self, n: int, m: int) -> CompressionModel:
-        return ssf2020.build(n, m)
+        # Half of a model's weights are in its hyperpriors, and they need fewer channels than the latents they describe.
+        model = ssf2020.build(n, m, m // 2)
+        initialise(model)
+        return model
 
     def step(
         self,

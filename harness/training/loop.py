@@ -22,6 +22,8 @@ from safetensors.torch import load_file, save
 from harness.compressai_import import CompressionModel
 from harness.errors import UserError
 from harness.files import write_file
+from harness.training.optimizers import ADAM, Optimizer
+from harness.training.optimizers import optimizer as make_optimizer
 from harness.training.recipe import Point, Recipe
 from harness.training.widen import widen
 
@@ -107,6 +109,7 @@ def train_point(
     point: Point,
     subject: Subject,
     *,
+    kind: str = ADAM,
     seed: int,
     work: Path,
     report: Report,
@@ -114,7 +117,7 @@ def train_point(
     """Train `model` in place for one rate point and return the mean loss of its last steps.
 
     Loss = lmbda * 255^2 * MSE + bpp, an auxiliary loss for the quantiles of the entropy bottleneck (both as in
-    CompressAI's training example), Adam, gradient norm clipped to 1. Resumes from `work` if it was interrupted.
+    CompressAI's training example), the optimizer `kind`, gradient norm clipped to 1. Resumes from `work` if it was interrupted.
     """
     state_file = work / f"q{point.quality}.resume.pt"
     bfloat16 = [True]
@@ -122,7 +125,7 @@ def train_point(
     model = model.to(memory_format=torch.channels_last)
     quantiles = [p for name, p in model.named_parameters() if name.endswith("quantiles")]
     weights = [p for name, p in model.named_parameters() if not name.endswith("quantiles")]
-    optimizer = torch.optim.Adam(weights, lr=point.learning_rate)
+    optimizer = make_optimizer(kind, model, weights)
     aux_optimizer = torch.optim.Adam(quantiles, lr=1e-3)
     start = 0
     if state_file.exists():
@@ -140,11 +143,10 @@ def train_point(
         rng = np.random.default_rng([seed, point.quality, step])
         torch.manual_seed(int(rng.integers(2**31)))
         bfloat16[0] = step < finish
-        for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(point, step)
+        optimizer.set_rate(_learning_rate(point, step))
         bpp, mse = subject.step(model, rng, point=point, step=step, finish=step >= finish)
         loss = point.lmbda * 255**2 * mse + bpp
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
@@ -189,7 +191,7 @@ def _aux_loss(model: CompressionModel) -> torch.Tensor:
 def _save_state(
     path: Path,
     model: CompressionModel,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     aux_optimizer: torch.optim.Optimizer,
     step: int,
 ) -> None:
@@ -236,12 +238,15 @@ def train(
             weights = widen(load_file(files[point.start_from]), fresh, subject.stacked)
             # Not CompressAI's own method: that one also asks for the CDF tables, which are made later.
             torch.nn.Module.load_state_dict(model, weights, strict=False)
-        loss = train_point(model, point, subject, seed=recipe.seed, work=work, report=report)
+        loss = train_point(
+            model, point, subject, kind=recipe.optimizer, seed=recipe.seed, work=work, report=report
+        )
         provenance = {
             "family": recipe.family,
             "n": recipe.n,
             **asdict(point),
             "seed": recipe.seed,
+            "optimizer": recipe.optimizer,
             "final_loss": round(loss, 5),
             **subject.record,
             "loss": "lmbda * 255^2 * MSE + bpp",

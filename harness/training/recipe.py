@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.training.optimizers import ADAM, MUON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Recipe:
     n: int
     seed: int
     points: tuple[Point, ...]
+    optimizer: str = ADAM
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -56,12 +58,20 @@ def read_recipe(path: Path) -> Recipe:
 
 def _check_fields(part: Recipe | Point) -> None:
     """Numbers are numbers of their kind and not below 1 (a rate above 0, a quality and a seed from 0)."""
-    kinds = {"family": str, "points": tuple, "ships": bool, "start_from": int | None}
+    kinds = {
+        "family": str,
+        "optimizer": str,
+        "points": tuple,
+        "ships": bool,
+        "start_from": int | None,
+    }
     kinds |= dict.fromkeys(("lmbda", "learning_rate"), int | float)
     for name, value in vars(part).items():
         is_truth = isinstance(value, bool)
         right = isinstance(value, kinds.get(name, int)) and is_truth == (name == "ships")
         if not right or value == ():
             raise TypeError(f"{name} cannot be {value!r}")
+        if name == "optimizer" and value not in {ADAM, MUON}:
+            raise ValueError(f"{name} is {ADAM} or {MUON}, not {value!r}")
         if name in {"n", "m", "steps", "lmbda", "learning_rate"} and value <= 0:
             raise ValueError(f"{name} must be above 0, not {value!r}")

@@ -96,16 +96,15 @@ def encode(
         is_key = reference is None or (intra > 0 and number % intra == 0)
         if is_key:
             latents = [end.code(IMAGE, x, observe)]
-            arrays, reference = end.key_frame(latents[0])
+            reference = end.key_frame(latents[0])
         else:
             assert reference is not None
             motion = end.code(MOTION, np.concatenate([x, end.as_float(reference)], axis=1), observe)
-            moved, prediction = end.predict(motion, reference)
+            prediction = end.predict(motion, reference)
             residual = end.code(RESIDUAL, x - end.as_float(prediction), observe)
             latents = [motion, residual]
-            rebuilt, reference = end.rebuild(motion, residual, prediction)
-            arrays = {**moved, **rebuilt}
-        trace = _trace(latents, arrays, reference, size)
+            reference = end.rebuild(motion, residual, prediction)
+        trace = _trace(latents, reference, size)
         yield CodedFrame(
             frame=Frame(
                 number=number,
@@ -137,21 +136,19 @@ def decode(
     reference: Picture | None = None
     for frame in frames:
         latents = [end.decode(branch, size) for branch in frame.branches]
-        arrays: Arrays = {}
         if reconstruct and frame.kind is FrameKind.KEY:
-            arrays, reference = end.key_frame(latents[0])
+            reference = end.key_frame(latents[0])
         elif reconstruct:
             if reference is None:
                 raise StreamError(f"frame {frame.number} is a P frame without a frame before it")
             motion, residual = latents
-            moved, prediction = end.predict(motion, reference)
-            rebuilt, reference = end.rebuild(motion, residual, prediction)
-            arrays = {**moved, **rebuilt}
-        trace = _trace(latents, arrays, reference if reconstruct else None, size)
+            prediction = end.predict(motion, reference)
+            reference = end.rebuild(motion, residual, prediction)
+        trace = _trace(latents, reference if reconstruct else None, size)
         problem = next((latent.problem for latent in latents if latent.problem), "")
         if not problem and _parameters_hash(latents) != frame.parameters_hash:
             problem = "the entropy parameters do not match the stream's hash"
-        checks_picture = not problem and reconstruct and frame.picture_hash != b""
+        checks_picture = not problem and reconstruct and made.has_integer_pictures
         if checks_picture and symbol_hash(trace.array("picture")) != frame.picture_hash:
             problem = "the picture does not match the stream's hash"
         yield DecodedFrame(
@@ -299,23 +296,18 @@ class _End:
         feed = np.concatenate(fixed, axis=1).astype(np.int32)
         return self._network(branch, DECODER, {"y_hat": feed})[output].astype(np.int32, copy=False)
 
-    def key_frame(self, latent: _Latent) -> tuple[Arrays, Picture]:
-        """What there is to record, and the new reference."""
-        made = self._synthesis(IMAGE, latent)
-        return {"reconstruction": made}, self._clamped(made)
+    def key_frame(self, latent: _Latent) -> Picture:
+        """The new reference."""
+        return self._clamped(self._synthesis(IMAGE, latent))
 
-    def predict(self, motion: _Latent, reference: Picture) -> tuple[Arrays, Picture]:
+    def predict(self, motion: _Latent, reference: Picture) -> Picture:
         flow = self._synthesis(MOTION, motion)
         feeds = {"reference": reference, "motion": flow}
-        prediction = self._run(WARP, self._made.artifacts[WARP], feeds)["prediction"]
-        return {"motion": flow, "prediction": prediction}, prediction
+        return self._run(WARP, self._made.artifacts[WARP], feeds)["prediction"]
 
-    def rebuild(
-        self, motion: _Latent, residual: _Latent, prediction: Picture
-    ) -> tuple[Arrays, Picture]:
-        made = self._synthesis(RESIDUAL, residual, motion)
-        whole = prediction + made
-        return {"residual": made, "reconstruction": whole}, self._clamped(whole)
+    def rebuild(self, motion: _Latent, residual: _Latent, prediction: Picture) -> Picture:
+        """The new reference."""
+        return self._clamped(prediction + self._synthesis(RESIDUAL, residual, motion))
 
     def _clamped(self, picture: Picture) -> Picture:
         if self._made.has_integer_pictures:
@@ -345,15 +337,13 @@ def picture_of(reference: Picture, size: tuple[int, int]) -> U8:
 
 def _trace(
     latents: list[_Latent],
-    arrays: Arrays,
     reference: Picture | None,
     size: tuple[int, int],
 ) -> Trace:
-    """Every tensor of a frame in graph order, by name; the picture last."""
+    """What the entropy coder is driven by and gives, by branch, and the picture last; the floats between are large."""
     found: dict[str, Picture] = {}
     for latent in latents:
         found |= latent.tensors()
-    found |= arrays
     if reference is not None:
         found["picture"] = picture_of(reference, size)
     return Trace(

@@ -1,6 +1,8 @@
 """What can be built of video codecs: those that ship, one of your own, their calibrations; each build made once."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from threading import RLock
 
 import numpy as np
@@ -10,10 +12,13 @@ from harness import fixtures
 from harness.build import HYPERPRIOR
 from harness.calibration import Calibration
 from harness.calibrators.base import CALIBRATORS, Granularity
+from harness.case import input_name
 from harness.codecs import ssf2020
 from harness.codecs.video import VideoCodec
 from harness.endpoints import Run
 from harness.errors import UserError
+from harness.footage.base import Clip
+from harness.footage.datasets import find_clips
 from harness.library import MIN_MAX, RATE, calibration_path
 from harness.precision import CONTROLS, read_precision
 from harness.problems import Latents
@@ -125,7 +130,35 @@ class VideoLibrary:
                     network: self.calibration(name, network, precision, calibrator)
                     for network in networks
                 }
-                self._builds[key] = build(
+                made = build(
                     self.codec(name), precision, calibrations, lowering=lowering, scope=scope
                 )
+                if not (self._own or self._calibrate_on or calibrator):
+                    check_specification(made)
+                self._builds[key] = made
             return self._builds[key]
+
+
+def check_specification(made: VideoBuild) -> None:
+    """Quantization is the same function on every machine; the digests shipped with a codec prove it on this one."""
+    specifications = made.codec.provenance.get("specifications", {})
+    assert isinstance(specifications, Mapping)
+    for network, net in made.integers.items():
+        wanted = specifications.get(f"{network} {made.precision}")
+        if wanted is not None and wanted != net.digest:
+            raise UserError(
+                f"{made.codec.name} {made.precision}: quantizing {network} here gave specification "
+                f"{net.digest[:12]}, it shipped with {wanted[:12]}; report this machine, please"
+            )
+
+
+def clips(
+    folder: Path | None, frames: int | None = None
+) -> Mapping[str, Callable[[], Sequence[U8]]]:
+    """Readers of whole clips by their names in cases: the shipped ones, or those of a folder; at most `frames` of each."""
+
+    def reader(clip: Clip) -> Callable[[], Sequence[U8]]:
+        return cache(lambda: list(clip if frames is None else clip.limited(frames)))
+
+    found = find_clips(folder or fixtures.root() / "clips")
+    return {input_name(clip.name): reader(clip) for clip in found}

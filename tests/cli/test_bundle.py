@@ -16,8 +16,8 @@ from harness import fixtures, one_file
 from harness import library as libraries
 from harness.bundle import Bundle
 from harness.cli import invoke
-from harness.library import Library
 from harness.kit.compare import main as kit_compare
+from harness.library import Library
 from harness.recording import Recording
 from harness.trace import TensorRecord, Trace
 from tests.recordings import INDEXES, PROGRAM_FILES, X_HAT, bundle, recording
@@ -210,8 +210,12 @@ sys.exit(invoke(sys.argv[1:]))
 
 
 def test_every_command_says_what_a_file_is_that_it_does_not_read(
-    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pair: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("CI", raising=False)
     kit, recorded = map(str, pair)
     values = str(tmp_path / "values.trace")
     Trace(tensors=(TensorRecord.of("y", np.zeros(3)),), environment={}).save(Path(values))

@@ -247,7 +247,7 @@ def test_a_full_disk_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("harness.footage.writing.os.replace", full)
+    monkeypatch.setattr("os.replace", full)
     assert "No space left" in error_of(lambda: written(tmp_path / name, FRAMES))
     assert list(tmp_path.iterdir()) == []
 

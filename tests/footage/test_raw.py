@@ -93,6 +93,8 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     assert "after 3 of 2 frames" in error_of(lambda: list(clip))
     path.write_bytes(bytes(50))
     assert "not a multiple" in error_of(lambda: list(clip))
+    path.unlink()
+    assert "cannot read" in error_of(lambda: list(clip))
 
 
 NOT_READ = {

@@ -232,3 +232,16 @@ def test_cuda_leaves_these_to_the_cpu(operator: str, kind: str) -> None:
     assert bool(fallbacks) == (operator != "Relu")
     assert all(f.message.endswith("documented, not run") for f in fallbacks)
     assert {f.runtime for f in fallbacks} <= {"cuda"}
+
+
+def test_webgpu_takes_the_larger_of_integers_and_a_remainder_is_told_another_way() -> None:
+    text = (
+        "g (int32[n] x, int32[n] z) => (int32[n] m, int32[n] y) { m = Max (x, z) y = Mod (x, z) }"
+    )
+    ranges = {"x": (0, 99), "z": (1, 99)}
+    found = judged(text, providers=("webgpu",), ranges=ranges).report.findings
+    said = [f.message for f in found if f.rule == "provider-fallback"]
+    assert len(said) == 1
+    assert said[0].startswith(
+        "webgpu has no Mod; x - Floor(x / m) * m in float32, below 2^24 will do"
+    )

@@ -15,6 +15,7 @@ from harness.lowerings.requantize import activate_u8, requantize
 from harness.platforms.base import NETWORKS, PLATFORMS
 from harness.platforms.hosts import LOCAL
 from harness.specification import Requantization
+from harness.warp.int32_nodes import rounding_shift, shifted
 
 DSPS = [p.name for p in PLATFORMS if p.name.startswith("dsp-") and p.host is LOCAL]
 EXACT = ["dsp-exact32", "dsp-single-rounding"]
@@ -129,6 +130,28 @@ def test_every_requantizing_function_is_rounded_as_the_profile_says(name, functi
     got = PLATFORMS[name].open().load(model).run({"x": x})["y"]
     assert (got.astype(np.int64) + offset).tolist() == want.tolist()
     assert (want.tolist() == exact.tolist()) == (name in EXACT)
+
+
+@pytest.mark.parametrize("name", DSPS)
+def test_a_rounding_shift_is_rounded_by_the_profile(name):
+    graph = GraphBuilder(name="g", functions=[rounding_shift()])
+    shifted(graph, "x", 4, "y")
+    x = np.arange(600, dtype=np.int32)
+    info = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.INT32, [600])
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.INT32, [600])
+    model = graph.model(inputs=[info], outputs=[out], metadata={})
+    profile = PLATFORMS[name].profile
+    got = PLATFORMS[name].open().load(model).run({"x": x})["y"]
+    exact = (x + 8) >> 4
+    if profile.rounding == "half-up":
+        want = exact
+    else:
+        want = RULES[profile.rounding](x.astype(np.int64), np.int64(1), np.int64(4))
+    assert got.dtype == np.int32
+    assert got.tolist() == want.tolist()
+    assert (want.tolist() != exact.tolist()) == (
+        profile.rounding in {"half-even", "floor", "float32-rescale", "double-rounding"}
+    )
 
 
 @pytest.mark.parametrize("name", DSPS)

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from harness.errors import Unsupported
 from harness.platforms.base import PLATFORMS
 
 Array = NDArray[np.generic]
@@ -305,10 +306,68 @@ QUANTIZATION += [
 ]  # fmt: skip
 CASES = [*CONV, *FLOAT, *INTEGER, *CASTS, *MOVES, *PRODUCTS, *QUANTIZATION]
 
+# Sides of powers of two, and positions in quarters of a pixel: float32 is exact. Simulated DSPs resample no floats.
+SQUARE = whole(1, 3, 4, 8)
+VOLUME = whole(1, 3, 2, 4, 8)
+
+
+def grid(*sides: int) -> NDArray[np.float32]:
+    """Positions in and around a picture or volume of these sides, the last one's first."""
+    quarters = RNG.integers(-6, 4 * np.array(sides[::-1]) + 6, (1, *(3,) * len(sides), len(sides)))
+    return ((quarters / 4 + 0.5) * 2 / np.array(sides[::-1]) - 1).astype(np.float32)
+
+
+RESAMPLING = [
+    Case("pool", "AveragePool", [SQUARE], attributes={"kernel_shape": [2, 2], "strides": [2, 2]}),
+    Case("pool-overlapping", "AveragePool", [SQUARE], attributes={"kernel_shape": [2, 4]}),
+    *(
+        Case(f"resize-{down}x{along}", "Resize", [SQUARE, None, np.array([1, 1, down, along], np.float32)],
+             attributes={"mode": "linear"})
+        for down, along in ((2, 2), (4, 1))
+    ),
+    *(
+        Case(f"grid-sample-{len(sides)}d-{padding}-{corners}", "GridSample", [x, grid(*sides)], 2,
+             attributes={"mode": "linear", "padding_mode": padding, "align_corners": corners})
+        for x, sides in ((SQUARE, (4, 8)), (VOLUME, (2, 4, 8)))
+        for padding, corners in (("border", 0), ("zeros", 0))
+    ),
+    Case("pad-edge", "Pad", [SQUARE, i64(0, 0, 2, 3, 0, 0, 1, 9)], attributes={"mode": "edge"}),
+    Case("pad-edge-i32", "Pad", [X32, i64(5, 0), None, i64(-1)], attributes={"mode": "edge"}),
+    Case("pad-edge-crops", "Pad", [X32, i64(-1, 2, 1, -2)], attributes={"mode": "edge"}),
+]  # fmt: skip
+REFUSED = [
+    Case("pool-ceil", "AveragePool", [SQUARE], attributes={"kernel_shape": [3, 3], "ceil_mode": 1}),
+    Case("pool-pads", "AveragePool", [SQUARE], attributes={"kernel_shape": [2, 2], "pads": [1] * 4}),
+    Case("pool-line", "AveragePool", [SQUARE[0]], attributes={"kernel_shape": [2]}),
+    Case("resize-nearest", "Resize", [SQUARE, None, np.array([1, 1, 2, 2], np.float32)]),
+    Case("resize-part", "Resize", [SQUARE, None, np.array([1, 1, 1.5, 2], np.float32)],
+         attributes={"mode": "linear"}),
+    Case("resize-channels", "Resize", [SQUARE, None, np.array([1, 2, 2, 2], np.float32)],
+         attributes={"mode": "linear"}),
+    Case("grid-sample-nearest", "GridSample", [SQUARE, grid(4, 8)], attributes={"mode": "nearest"}),
+    Case("pad-reflect", "Pad", [SQUARE, i64(0, 0, 1, 1, 0, 0, 1, 1)], attributes={"mode": "reflect"}),
+]  # fmt: skip
+
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("walker", WALKERS)
 def test_operator_equals_onnx_runtime(walker: str, case: Case) -> None:
+    assert_equals_onnx_runtime(walker, case)
+
+
+@pytest.mark.parametrize("case", RESAMPLING, ids=lambda case: case.name)
+@pytest.mark.parametrize("walker", ["torch", "torch-nomkldnn"])
+def test_resampling_equals_onnx_runtime(walker: str, case: Case) -> None:
+    assert_equals_onnx_runtime(walker, case)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+def test_what_torch_would_resample_otherwise_is_refused(case: Case) -> None:
+    with pytest.raises(Unsupported, match="implemented"):
+        PLATFORMS["torch"].open().load(case.model())
+
+
+def assert_equals_onnx_runtime(walker: str, case: Case) -> None:
     model = case.model()
     expected = PLATFORMS["ort-cpu-noopt"].open().load(model).run(case.given())
     session = PLATFORMS[walker].open().load(model)
@@ -325,5 +384,5 @@ def test_operator_equals_onnx_runtime(walker: str, case: Case) -> None:
 
 
 def test_case_names_are_distinct() -> None:
-    names = [case.name for case in CASES]
+    names = [case.name for case in (*CASES, *RESAMPLING, *REFUSED)]
     assert len(set(names)) == len(names)

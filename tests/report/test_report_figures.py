@@ -7,8 +7,9 @@ from PIL import Image
 
 from harness.errors import HarnessError
 from harness.report.captions import caption, figure_name, psnr
-from harness.report.figures import block_maxima, matrix_figure, panel_figure
+from harness.report.figures import matrix_figure, panel_figure
 from harness.report.json_results import to_results
+from harness.report.pictures import block_maxima
 from harness.results import Run
 from harness.verdict import Outcome
 from tests.report.report_runs import make_case, make_panel, make_run, make_verdict

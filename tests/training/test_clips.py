@@ -75,7 +75,7 @@ def test_a_longer_clip_begins_as_the_shorter_one_where_nothing_is_random_per_fra
 
 
 def test_widths_are_those_asked_for_and_the_published_ones_are_compressais() -> None:
-    narrow = dict(ssf2020.build(8, 12).named_parameters())
+    narrow = dict(ssf2020.build(8, 12, 12).named_parameters())
     published = dict(ssf2020.build(*ssf2020.WIDTHS).named_parameters())
     assert narrow.keys() == published.keys()
     assert narrow["res_decoder.0.weight"].shape == (24, 8, 5, 5)
@@ -85,7 +85,7 @@ def test_widths_are_those_asked_for_and_the_published_ones_are_compressais() -> 
 
 def test_rates_and_errors_are_means_over_frames() -> None:
     torch.manual_seed(0)
-    model = ssf2020.build(4, 6).eval()
+    model = ssf2020.build(4, 6, 3).eval()
     frames = torch.stack([clip(3, 3)[:, :, :64, :64]], dim=1)
     frames = torch.nn.functional.interpolate(frames.flatten(0, 1), (128, 128))[:, None]
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_training_goes_through_both_stages_and_starts_wider_ones(
     assert (record["family"], record["n"], record["m"], record["images"]) == ("ssf2020", 4, 6, 2)
     # The residual decoder's inputs, residual then motion, are widened each by itself.
     narrow = load_file(files[0])
-    fresh = dict(ssf2020.build(4, 8).named_parameters())
+    fresh = dict(ssf2020.build(4, 8, 4).named_parameters())
     wide = widen(narrow, fresh, subject.stacked)["res_decoder.0.weight"]
     old = narrow["res_decoder.0.weight"].float()
     assert torch.equal(wide[:6], old[:6])

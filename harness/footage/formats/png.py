@@ -2,9 +2,11 @@
 
 import os
 import re
+import secrets
 import shutil
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from harness.footage.base import (
     require_size,
 )
 from harness.footage.planar import opened
-from harness.footage.writing import AtomicWriter
+from harness.footage.writing import FrameWriter
 from harness.images import Pixels, read_image, write_png
 
 DEPTH = 8  # what `read_image` makes of every file
@@ -65,23 +67,38 @@ class PngFolder:
         return PngWriter(path, writing)
 
 
-class PngWriter(AtomicWriter):
+class PngWriter(FrameWriter):
     """Frames f00001.png, f00002.png, ... in a folder that is new or empty."""
 
-    def start(self) -> None:
-        # Renaming onto it would fail just so; found out before the work is done.
-        if self.path.is_dir() and any(self.path.iterdir()):
-            raise FileExistsError(0, "the folder is not empty")
-        self.temporary.mkdir()
+    def __init__(self, path: Path, writing: Writing) -> None:
+        super().__init__(path, writing)
+        self._part = path.with_name(f".{os.getpid()}.{secrets.token_hex(8)}.part")
+        with self._reported():
+            # Renaming onto it would fail just so; found out before the work is done.
+            if path.is_dir() and any(path.iterdir()):
+                raise FileExistsError(0, "it is not empty")
+            self._part.mkdir()
 
     def append(self, pixels: Pixels, number: int) -> None:
-        write_png(self.temporary / f"f{number:05}.png", pixels)
+        write_png(self._part / f"f{number:05}.png", pixels)
 
-    def finish(self) -> None:
-        """Every frame is closed already."""
+    def commit(self) -> None:
+        with self._reported():
+            os.replace(self._part, self._path)
 
-    def remove(self) -> None:
-        shutil.rmtree(self.temporary)
+    def discard(self) -> None:
+        shutil.rmtree(self._part, ignore_errors=True)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.discard()
+            raise UserError(
+                f"cannot write {str(self._path)!r}: {error.strerror or error}; name a new folder in"
+                " an existing, writable folder with free space"
+            ) from error
 
 
 def list_frames(folder: Path) -> list[Path]:

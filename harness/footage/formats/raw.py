@@ -5,12 +5,14 @@ sequences of JCT-VC and UVG have it: `BasketballDrive_1920x1080_50.yuv`,
 `Beauty_3840x2160_120fps_420_10bit_YUV.yuv`.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from harness.errors import UserError
 from harness.footage.base import (
@@ -54,13 +56,15 @@ class Raw:
             siting="left",
         )
         layout = Layout(height=height, width=width, coding=coding)
+        with opened(path) as file:
+            frames = _count(path, file, layout)
         match = RATE.search(path.stem)
         named = Fraction(int(match[1])) if match and int(match[1]) else DEFAULT_RATE
         return Clip(
             name=path.stem,
             height=height,
             width=width,
-            frames=_count(path, layout),
+            frames=frames,
             rate=reading.rate or named,
             depth=depth,
             source=partial(_frames, path, layout),
@@ -94,8 +98,8 @@ def _depth(path: Path) -> int:
     return depth
 
 
-def _count(path: Path, layout: Layout) -> int:
-    size = path.stat().st_size
+def _count(path: Path, file: BinaryIO, layout: Layout) -> int:
+    size = os.fstat(file.fileno()).st_size
     frames, rest = divmod(size, layout.frame_bytes)
     if rest or not frames:
         raise UserError(
@@ -107,8 +111,8 @@ def _count(path: Path, layout: Layout) -> int:
 
 
 def _frames(path: Path, layout: Layout) -> Iterator[Pixels]:
-    frames = _count(path, layout)
     with opened(path) as file:
+        frames = _count(path, file, layout)
         for number in range(1, frames + 1):
             yield layout.read(file, f"frame {number} of {str(path)!r}")
 

@@ -36,10 +36,7 @@ def slice_(site: Site) -> list[Value]:
     if x.rank is None or x.shape is None or unsure:
         unknown: Dims | None = None if x.rank is None else (None,) * x.rank
         return [replace(x.collapsed(), shape=unknown, dequantized=None)]
-    index = [
-        part if n is None else clamped(part, n)
-        for part, n in zip(slices(x.rank, bounds), x.shape, strict=True)
-    ]
+    index = slices(x.shape, bounds)
     shape: Dims = tuple(
         n if part == slice(None) or n is None else len(range(*part.indices(n)))
         for part, n in zip(index, x.shape, strict=True)
@@ -57,20 +54,6 @@ def slice_(site: Site) -> list[Value]:
             return [rearranged(x, None, lambda a: a[tuple(index)], shape)]
         return [fit(replace(x.moved(cut, shape), dequantized=None))]
     return [rearranged(x, touched, lambda a: a[tuple(index)], shape)]
-
-
-def clamped(part: slice, length: int) -> slice:
-    """ONNX clamps the start of a backward slice to the first element, where Python would leave nothing.
-
-    >>> clamped(slice(-3, -(2**63), -1), 2), clamped(slice(0, 2**63, 1), 2)
-    (slice(0, None, -1), slice(0, 2, 1))
-    """
-    start, end, step = part.start, part.stop, 1 if part.step is None else part.step
-    if step > 0 or not length or start is None or end is None:
-        return slice(*part.indices(length)) if part != slice(None) else part
-    start, end = (at + length if at < 0 else at for at in (start, end))
-    start, end = min(max(start, 0), length - 1), min(max(end, -1), length - 1)
-    return slice(start, None if end < 0 else end, step)
 
 
 @operator("Split", moves=True)

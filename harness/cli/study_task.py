@@ -1,0 +1,164 @@
+"""The work of `crosscheck study ssf`, with its progress bar. Imported only when there is work."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from rich.progress import Progress
+
+from harness.calibrators.base import Granularity
+from harness.cells import platform_runner
+from harness.cli.app import progress_bar
+from harness.cli.rd_task import Runners
+from harness.clip_rd import ClipPoint, ClipStudy, Drift, Mismatch
+from harness.footage.base import Clip
+from harness.platforms.pool import Pool
+from harness.rd import ANCHOR, OWN_CALIBRATOR, Variant
+from harness.video import study
+from harness.video.build import VideoBuild
+from harness.video.cost import hyper_costs
+from harness.video.library import VideoLibrary
+
+PER_TENSOR = ":tensor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is measured, and how; `calibrate`: clips for calibrators that do not ship."""
+
+    names: Sequence[str]
+    clips: Sequence[Clip]
+    calibrate: Sequence[Clip] | None
+    platform: str
+    bd_method: str
+    jobs: int
+
+    def run(
+        self,
+        chosen: Sequence[Variant],
+        drift_codec: str,
+        drifting: Sequence[Variant],
+        decoders: Sequence[str],
+    ) -> tuple[ClipStudy, Mapping[str, str]]:
+        """The study, and what really ran."""
+        with progress_bar() as bar, Pool() as pool:
+            libraries = _Libraries(self, pool)
+            builds = self._builds(bar, libraries, chosen)
+            with Runners(self.platform) as runners:
+                record = runners.environment()
+                points = self._points(bar, builds, runners)
+            drifts, mismatches = self._drifts(
+                bar, libraries, (drift_codec, drifting, decoders), pool
+            )
+        codec = libraries.own.codec(self.names[-1])
+        precisions = list(dict.fromkeys(v.precision for v in chosen))
+        first = self.clips[0]
+        return ClipStudy(
+            points=tuple(points),
+            bd_rates=tuple(study.bd_rates(points, self.bd_method)),
+            intra_shares=tuple(study.intra_shares(points)),
+            drifts=tuple(drifts),
+            mismatches=tuple(mismatches),
+            costs=tuple(hyper_costs(codec, precisions, (first.height, first.width))),
+            problems=tuple(study.problems(points, drifts)),
+            notes=(),
+        ), record
+
+    def _builds(
+        self, bar: Progress, libraries: "_Libraries", chosen: Sequence[Variant]
+    ) -> list[tuple[Variant, VideoBuild]]:
+        """What cannot be built ends here, not after an hour."""
+        task = bar.add_task("builds", total=len(self.names) * len(chosen), now="")
+        found = []
+        for name in self.names:
+            for variant in chosen:
+                bar.update(task, now=f"{name} {variant.label}")
+                found.append((variant, libraries.build(name, variant)))
+                bar.advance(task)
+        bar.update(task, now="")
+        return found
+
+    def _points(
+        self, bar: Progress, builds: Sequence[tuple[Variant, VideoBuild]], runners: Runners
+    ) -> list[ClipPoint]:
+        jobs = [
+            (study.Coding(made=made, variant=variant, clip=clip), intra)
+            for variant, made in builds
+            for clip in self.clips
+            for intra in ([False, True] if variant == ANCHOR else [False])
+        ]
+        frames = [clip.frames for clip in self.clips]
+        each = sum(n for n in frames if n is not None) / len(frames) if all(frames) else None
+        total = None if each is None else int(each * len(jobs))
+        task = bar.add_task("frames", total=total, now="")
+
+        def work(job: tuple[study.Coding, bool]) -> ClipPoint:
+            coding, intra = job
+            now = f"{coding.made.codec.name} {coding.variant.label} {coding.clip.name}"
+            bar.update(task, now=now)
+            return study.measure(coding, runners(), partial(bar.advance, task), intra=intra)
+
+        with ThreadPoolExecutor(self.jobs) as executor:
+            points = list(executor.map(work, jobs))
+        bar.update(task, now="")
+        return points
+
+    def _drifts(
+        self,
+        bar: Progress,
+        libraries: "_Libraries",
+        what: tuple[str, Sequence[Variant], Sequence[str]],
+        pool: Pool,
+    ) -> tuple[list[Drift], list[Mismatch]]:
+        codec, variants, decoders = what
+        drifts, mismatches = [], []
+        total = len(variants) * len(decoders) * len(self.clips)
+        task = bar.add_task("drift", total=total, now="") if total else None
+        for variant in variants if decoders else ():
+            made = libraries.build(codec, variant)
+            for decoder in decoders:
+                pair = study.Pair(
+                    encoder=self.platform,
+                    decoder=decoder,
+                    encode=platform_runner(pool, self.platform),
+                    decode=platform_runner(pool, decoder),
+                )
+                for clip in self.clips:
+                    assert task is not None
+                    bar.update(task, now=f"{variant.label} {decoder} {clip.name}")
+                    coding = study.Coding(made=made, variant=variant, clip=clip)
+                    found, mismatch = study.drift(coding, pair, lambda: None)
+                    drifts.append(found)
+                    if mismatch is not None:
+                        mismatches.append(mismatch)
+                    bar.advance(task)
+        return drifts, mismatches
+
+
+class _Libraries:
+    """What ships, and what is calibrated here: per channel, or per tensor where a calibrator's name ends in `:tensor`."""
+
+    def __init__(self, task: Task, pool: Pool) -> None:
+        self.own = VideoLibrary()
+        self._made: dict[str, VideoLibrary] = {}
+        self._task, self._pool = task, pool
+
+    def build(self, name: str, variant: Variant) -> VideoBuild:
+        if variant.calibrator == OWN_CALIBRATOR:
+            return self.own.build(name, variant.precision, scope=variant.scope)
+        rule, tensor, _ = variant.calibrator.partition(PER_TENSOR)
+        library = self._library(tensor)
+        return library.build(name, variant.precision, scope=variant.scope, calibrator=rule)
+
+    def _library(self, granularity: str) -> VideoLibrary:
+        if granularity not in self._made:
+            clips = self._task.calibrate
+            self._made[granularity] = VideoLibrary(
+                calibrate_on=None if clips is None else lambda: clips,
+                run=platform_runner(self._pool, self._task.platform),
+                granularity=Granularity(weights="tensor", activations="tensor")
+                if granularity
+                else Granularity(),
+            )
+        return self._made[granularity]

@@ -1,0 +1,276 @@
+"""Measure a video codec on clips: rate points, what precisions cost, P frames beside all-intra, drift between platforms."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.bd_rate import Bd, bd_rate
+from harness.clip_rd import (
+    ClipBdRate,
+    ClipPoint,
+    Drift,
+    DriftFrame,
+    FrameSample,
+    IntraShare,
+    Mismatch,
+)
+from harness.endpoints import Run
+from harness.errors import StreamError
+from harness.footage.base import Clip
+from harness.images import psnr
+from harness.rd import ANCHOR, Variant
+from harness.trace import Trace
+from harness.video.build import VideoBuild
+from harness.video.endpoints import CodedFrame, DecodedFrame, decode, encode
+
+U8 = NDArray[np.uint8]
+MEAN = "mean"
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coding:
+    """What is coded: a build of one variant, and one clip."""
+
+    made: VideoBuild
+    variant: Variant
+    clip: Clip
+
+
+def measure(coding: Coding, run: Run, tick: Tick, *, intra: bool = False) -> ClipPoint:
+    """A rate point: every frame through the real encoder, actual payload bytes, 8-bit pictures."""
+    made, clip = coding.made, coding.clip
+    frames = []
+    for original, coded in zip(clip, encode(made, clip, run, intra=int(intra)), strict=True):
+        frames.append(
+            FrameSample(
+                number=coded.frame.number,
+                bits={b.name: 8 * len(b.payload_z + b.payload_y) for b in coded.frame.branches},
+                psnr=psnr(original, _picture(coded.trace)),
+            )
+        )
+        tick()
+    return ClipPoint(
+        family=made.codec.family,
+        quality=made.codec.quality,
+        clip=clip.name,
+        variant=coding.variant,
+        pixels=clip.height * clip.width,
+        frames=tuple(frames),
+        calibrator=made.calibrator,
+        intra=intra,
+    )
+
+
+def bd_rates(points: Sequence[ClipPoint], method: str) -> list[ClipBdRate]:
+    """Every variant against the anchor, clip by clip, and the mean of the clips."""
+    curves: dict[tuple[str, Variant], list[ClipPoint]] = {}
+    for point in sorted(points, key=lambda p: p.quality):
+        if not point.intra:
+            curves.setdefault((point.clip, point.variant), []).append(point)
+    found: list[ClipBdRate] = []
+    for variant in dict.fromkeys(variant for _, variant in curves):
+        if variant == ANCHOR:
+            continue
+        of_clips = [
+            ClipBdRate(
+                clip=clip,
+                variant=variant,
+                calibrator=", ".join(dict.fromkeys(p.calibrator for p in curve)),
+                method=method,
+                psnr=bd_rate(_curve(curves[clip, ANCHOR]), _curve(curve), method),
+            )
+            for (clip, other), curve in curves.items()
+            if other == variant
+        ]
+        found += [*of_clips, _mean(of_clips)]
+    return found
+
+
+def _curve(points: Sequence[ClipPoint]) -> list[tuple[float, float]]:
+    return [(point.bpp, point.psnr) for point in points]
+
+
+def _mean(rates: Sequence[ClipBdRate]) -> ClipBdRate:
+    first = rates[0]
+    numbers = [rate.percent for rate in rates if rate.percent is not None]
+    if len(numbers) != len(rates):
+        psnr_rate = Bd.none(f"{len(rates) - len(numbers)} of {len(rates)} clips have none")
+    else:
+        overlap = min(rate.psnr.overlap or 0.0 for rate in rates)
+        psnr_rate = Bd(percent=float(np.mean(numbers)), overlap=overlap, note="")
+    return ClipBdRate(
+        clip=MEAN,
+        variant=first.variant,
+        calibrator=first.calibrator,
+        method=first.method,
+        psnr=psnr_rate,
+    )
+
+
+def intra_shares(points: Sequence[ClipPoint]) -> list[IntraShare]:
+    """Of each fp32 point, its P frames' rate and the rate of all-intra coding at the same PSNR, log-linear between points."""
+    found = []
+    for clip in dict.fromkeys(point.clip for point in points):
+        own = [p for p in points if p.clip == clip and p.variant == ANCHOR]
+        intra = sorted((p for p in own if p.intra), key=lambda p: p.psnr)
+        for point in sorted((p for p in own if not p.intra), key=lambda p: p.quality):
+            inter = [f for f in point.frames if not f.is_key]
+            if not inter or point.inter_bpp is None:
+                continue
+            quality = float(np.mean([f.psnr for f in inter]))
+            found.append(
+                IntraShare(
+                    quality=point.quality,
+                    clip=clip,
+                    inter_bpp=point.inter_bpp,
+                    psnr=quality,
+                    intra_bpp=_rate_at(intra, quality),
+                )
+            )
+    return found
+
+
+def _rate_at(curve: Sequence[ClipPoint], quality: float) -> float | None:
+    """The rate of a curve at a PSNR; None outside of it."""
+    for low, high in pairwise(curve):
+        if low.psnr <= quality <= high.psnr:
+            share = (quality - low.psnr) / (high.psnr - low.psnr)
+            return float(np.exp((1 - share) * np.log(low.bpp) + share * np.log(high.bpp)))
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Who encodes and who decodes."""
+
+    encoder: str
+    decoder: str
+    encode: Run
+    decode: Run
+
+
+def drift(coding: Coding, pair: Pair, tick: Tick) -> tuple[Drift, Mismatch | None]:
+    """A clip from one platform to another; the pictures of the first damaged frame, or of the frame that drifted farthest."""
+    made, clip = coding.made, coding.clip
+    frames: list[DriftFrame] = []
+    worst: tuple[float, Mismatch] | None = None
+    problem = ""
+    try:
+        for original, sent, got in _both(coding, pair):
+            frame = _compare(original, sent, got)
+            frames.append(frame)
+            problem = problem or got.problem
+            tick()
+            between = frame.psnr_between
+            if between is not None and (worst is None or between < worst[0]):
+                worst = (between, _mismatch(coding, pair, sent, got, original))
+    except StreamError as error:
+        problem = problem or f"frame {len(frames)}: {error}"
+    found = Drift(
+        family=made.codec.family,
+        quality=made.codec.quality,
+        clip=clip.name,
+        variant=coding.variant,
+        lowering=made.lowering,
+        encoder=pair.encoder,
+        decoder=pair.decoder,
+        frames=tuple(frames),
+        problem=problem,
+    )
+    return found, worst[1] if worst else None
+
+
+def _both(coding: Coding, pair: Pair) -> Iterator[tuple[U8, CodedFrame, DecodedFrame]]:
+    """Both ends in step, so that neither has to keep its frames."""
+    made, clip = coding.made, coding.clip
+    sent: list[CodedFrame] = []
+
+    def frames() -> Iterator[CodedFrame]:
+        for coded in encode(made, clip, pair.encode):
+            sent.append(coded)
+            yield coded
+
+    coded = (each.frame for each in frames())
+    received = decode(made, coded, (clip.height, clip.width), pair.decode)
+    for original, got in zip(clip, received, strict=True):
+        yield original, sent.pop(), got
+
+
+def _compare(original: U8, sent: CodedFrame, got: DecodedFrame) -> DriftFrame:
+    ours, theirs = _picture(sent.trace), _picture(got.trace)
+    flips, indexes = _differing(sent.trace, got.trace, "indexes")
+    wrong, symbols = _differing(sent.trace, got.trace, "y_symbols")
+    different = int((ours != theirs).sum())
+    return DriftFrame(
+        number=got.number,
+        flips=flips,
+        indexes=indexes,
+        wrong_symbols=wrong,
+        symbols=symbols,
+        differing_samples=different,
+        samples=int(ours.size),
+        psnr_between=psnr(ours, theirs) if different else None,
+        psnr_encoder=psnr(original, ours),
+        psnr_decoder=psnr(original, theirs),
+    )
+
+
+def _differing(ours: Trace, theirs: Trace, kind: str) -> tuple[int, int]:
+    names = [t.name for t in ours.tensors if t.name.rpartition(".")[2] == kind]
+    different = sum(int((ours.array(n) != theirs.array(n)).sum()) for n in names)
+    return different, sum(ours[n].values for n in names)
+
+
+def _mismatch(
+    coding: Coding, pair: Pair, sent: CodedFrame, got: DecodedFrame, original: U8
+) -> Mismatch:
+    return Mismatch(
+        family=coding.made.codec.family,
+        quality=coding.made.codec.quality,
+        clip=coding.clip.name,
+        variant=coding.variant,
+        encoder=pair.encoder,
+        decoder=pair.decoder,
+        frame=got.number,
+        original=original,
+        encoder_picture=_picture(sent.trace),
+        decoder_picture=_picture(got.trace),
+    )
+
+
+def _picture(trace: Trace) -> U8:
+    return trace.array("picture").astype(np.uint8, copy=False)
+
+
+def problems(points: Sequence[ClipPoint], drifts: Sequence[Drift]) -> list[str]:
+    """What the gate has against a study: a curve that does not rise, an integer cell that is not identical."""
+    found = []
+    curves: dict[tuple[str, Variant, bool], list[ClipPoint]] = {}
+    for point in sorted(points, key=lambda p: p.quality):
+        curves.setdefault((point.clip, point.variant, point.intra), []).append(point)
+    for (clip, variant, _), curve in curves.items():
+        for low, high in pairwise(curve):
+            if not (low.bpp < high.bpp and low.psnr < high.psnr):
+                found.append(
+                    f"{clip} {variant.label}: q{high.quality} is not above q{low.quality}"
+                    f" ({low.bpp:.4f} bpp, {low.psnr:.2f} dB; {high.bpp:.4f} bpp, {high.psnr:.2f} dB)"
+                )
+    for one in drifts:
+        if not _is_claim(one):
+            continue
+        flips = sum(frame.flips + frame.wrong_symbols for frame in one.frames)
+        pictures = one.variant.scope == "decoder" and not one.is_identical
+        if flips or one.problem or pictures:
+            found.append(
+                f"{one.clip} {one.variant.label} {one.encoder}+{one.decoder}: not identical; {one.problem}"
+            )
+    return found
+
+
+def _is_claim(one: Drift) -> bool:
+    """Integer precisions claim to be identical; fp32 and the quantized controls do not."""
+    return one.variant != ANCHOR and not one.variant.precision.endswith(("-qdq", "-qoperator"))
