@@ -38,8 +38,8 @@ with warnings.catch_warnings():
     from compressai.models.base import get_scale_table
     from compressai.models.video.google import ScaleSpaceFlow
     from compressai.zoo.image import model_urls as image_urls
-    from compressai.zoo.video import model_urls as video_urls
     from compressai.zoo.pretrained import load_pretrained
+    from compressai.zoo.video import model_urls as video_urls
 
 model_urls = {**image_urls, **video_urls}
 

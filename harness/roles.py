@@ -47,7 +47,9 @@ def roles(network: Network, precision: Precision) -> list[Role]:
             found.append(_role(convolution.name, "", WIDEST, Kind.INNER))
             known_by = last.name
         bits = precision.of_activation(known_by)
-        role = _role(last.name, known_by, bits, Kind.HIDDEN, positive=isinstance(last, Relu | QRelu))
+        role = _role(
+            last.name, known_by, bits, Kind.HIDDEN, positive=isinstance(last, Relu | QRelu)
+        )
         found.append(role)
     convolution, pointwise = blocks[-1]
     share = network.out_channels // len(network.outputs)

@@ -195,7 +195,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "encodings", "endpoints", "errors", "executors", "files", "images", "jpeg", "library", "lint", "linted",
         "lowerings", "margin", "margin_study", "measure", "narrowest", "pipeline", "platforms", "precision", "problems", "rd",
         "rd_study", "report", "results", "selftest", "ship", "specification", "suite", "training",
-        "verdict", "video", "video_stream", "ends", "footage",
+        "verdict", "video", "video_stream", "ends", "footage", "clip_rd",
         "bisect", "case", "explain", "taps", "trace",
         "bundle", "bundling", "compare_recordings", "fixtures", "golden_suite", "goldens", "one_file",
         "recorder", "recording", "trace_files",

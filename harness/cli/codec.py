@@ -207,7 +207,8 @@ def encode(  # noqa: PLR0913 - clips have options of their own
 - `crosscheck decode clip.xckv -o clip.y4m --platform torch` - or a `.yuv` file, or `-o frames/` for PNGs
 - `crosscheck decode clip.xckv -o seen.y4m --platform torch --keep-going` - what a user would see
 
-The codec, the precision and the scope are those that the stream names. Of a clip whose stream is damaged, or that this
+The codec, the precision and the scope are those that the stream names. PNGs have every bit of a clip; .y4m and .yuv files
+are 4:2:0 in 8 bits, BT.709, limited range. Of a clip whose stream is damaged, or that this
 platform decodes otherwise than the encoder did, the frames before the first wrong one are written, and the exit code is 1."""
 )
 def decode(

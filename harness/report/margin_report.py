@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from harness.margin import CONFIDENCE, MEDIAN, WINDOW, CodecMargin, PairMargin, poisson_interval
+from harness.report.page import table
 
 __all__ = ["CodecEntry", "MarginResults", "PairEntry", "dumps_margin", "to_margin_results"]
 __all__ += ["to_margin_markdown"]
@@ -210,7 +211,7 @@ def _distances(codecs: Sequence[CodecEntry]) -> str:
         ]
         for entry in codecs
     ]
-    return _table(["codec", "sigmas", "megapixels", *titles], rows, words=1)
+    return table(["codec", "sigmas", "megapixels", *titles], rows, words=1)
 
 
 def _roundoffs(codecs: Sequence[CodecEntry]) -> str:
@@ -221,7 +222,7 @@ def _roundoffs(codecs: Sequence[CodecEntry]) -> str:
         [entry["codec"], *(f"{each['flips_per_megapixel']:.3g}" for each in entry["roundoffs"])]
         for entry in codecs
     ]
-    return _table(["codec", *titles], rows, words=1)
+    return table(["codec", *titles], rows, words=1)
 
 
 def _pairs(codecs: Sequence[CodecEntry]) -> str:
@@ -247,15 +248,9 @@ def _pairs(codecs: Sequence[CodecEntry]) -> str:
         for entry in codecs
         for pair in entry["pairs"]
     ]
-    return _table(head, rows, words=2) if rows else "One platform alone: nothing to compare."
+    return table(head, rows, words=2) if rows else "One platform alone: nothing to compare."
 
 
 def _platform(name: str, record: Mapping[str, str]) -> str:
     shown = ("runtime", "float_kernel", "cpu", "cpu_flags", "system", "python")
     return f"{name}: " + ", ".join(f"{key} `{record[key]}`" for key in shown if key in record)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int) -> str:
-    """The first `words` columns are words, the others numbers."""
-    rule = ["---" if number < words else "---:" for number in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))

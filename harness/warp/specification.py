@@ -12,8 +12,8 @@ below). H and W are multiples of 16, as four halvings need, and at most 16384. `
 signed 16 bits: the flow along x and along y in units of 2^-F of half the picture's width and height (`grid_sample`'s own),
 F = `flow_fraction_bits`, and the scale field in units of 2^-S, S = `scale_fraction_bits`.
 
-**Where.** Displacements are rounded to 1/64 pixel, which is finer than the flow itself is coded, and positions stay in
-the picture (`padding_mode="border"`, `align_corners=False`):
+**Where.** Displacements are rounded to 1/64 pixel, about the step of a 16-bit flow in 1080p, and positions stay in the
+picture (`padding_mode="border"`, `align_corners=False`):
 
     dx = floor(flow_x * (W / 2) * 2^6 / 2^F + 1/2)    px = clamp(64 x + dx, 0, 64 (W - 1))    x0 = px >> 6    wx = px & 63
 

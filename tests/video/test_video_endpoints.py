@@ -70,7 +70,7 @@ def agree(made: VideoBuild, encoded: list[CodedFrame], decoded: list[DecodedFram
 
 @pytest.mark.platform
 @pytest.mark.parametrize("platform", ["ort-cpu", "torch", "dsp-exact32"])
-@pytest.mark.parametrize(("precision", "scope"), INTEGERS, ids="-".join)
+@pytest.mark.parametrize(("precision", "scope"), INTEGERS, ids=["hyperprior", "decoder"])
 def test_integers_are_the_same_on_both_ends(
     pool: Pool, platform: str, precision: str, scope: str
 ) -> None:
