@@ -26,8 +26,9 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-crosscheck: $(STAMP) ## encode here, decode there, compare every bit; report in reports/default
+crosscheck: $(STAMP) ## encode here, decode there, compare every bit; reports in reports/default and reports/video
 	$(BIN)/crosscheck run default --case '$(CASE)' --jobs $(JOBS)
+	$(BIN)/crosscheck run video --jobs $(JOBS)
 	$(BIN)/crosscheck run selftest
 
 test: $(STAMP) ## the test suite, on all cores
@@ -65,8 +66,10 @@ publish: $(STAMP) ## renew reports/published and the README's figures: make publ
 	$(BIN)/crosscheck run default
 	$(BIN)/python -m tests.bench | tee reports/bench.txt
 	$(BIN)/crosscheck rd --images $(DATA)/eval/kodak --out reports/published --calibrate $(DATA)/train $(VARIANTS)
+	$(BIN)/crosscheck rd --images $(DATA)/eval/kodak --out reports/published/narrowest --calibrate $(DATA)/train \
+	  --precision fp32 --narrowest 1.0 --calibrator rate
 	$(BIN)/crosscheck margin bmshj2018-hyperprior/q3 mbt2018-mean/q3 --images $(DATA)/eval --out reports/published
 	$(BIN)/python reports/publish.py
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) build dist reports/default reports/selftest .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist reports/default reports/video reports/selftest .mypy_cache .ruff_cache .pytest_cache

@@ -46,9 +46,7 @@ OUTCOMES: Mapping[type[HarnessError], Outcome] = {
 }
 # What `Bench` remembers.
 KEPT_BYTES = 1 << 29
-# The networks that each end runs.
-ENCODER_RUNS = ("g_a", "h_a", "h_s", "g_s")
-DECODER_RUNS = ("h_s", "g_s")
+WARP = "warp"
 
 
 class Builds(Protocol):
@@ -189,6 +187,18 @@ def _size(trace: Trace) -> int:
     return sum(len(tensor.data) for tensor in trace.tensors)
 
 
+def encoder_runs(case: Case) -> tuple[str, ...]:
+    """The networks that the encoder of a case runs, by kind."""
+    return ("g_a", "h_a", *decoder_runs(case))
+
+
+def decoder_runs(case: Case, *, reconstruct: bool = True) -> tuple[str, ...]:
+    """The networks that its decoder runs; without `reconstruct` only what entropy decoding needs."""
+    if not reconstruct:
+        return ("h_s",)
+    return ("h_s", "g_s", WARP) if case.codec in VIDEO_FAMILIES else ("h_s", "g_s")
+
+
 def borrowed(case: Case, platform: str, networks: Sequence[str]) -> tuple[str, ...]:
     """Those of `networks` that a platform cannot run by its nature, and so borrows."""
     return tuple(
@@ -204,5 +214,5 @@ def gated_tensors(scope: str, trace: Trace) -> tuple[str, ...]:
 
 
 def _is_integer(case: Case, network: str) -> bool:
-    quantized = {"h_s", "g_s"} if case.scope == DECODER else {"h_s"}
+    quantized = {"h_s", "g_s", WARP} if case.scope == DECODER else {"h_s"}
     return network in quantized and case.precision not in CONTROLS

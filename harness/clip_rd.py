@@ -13,6 +13,8 @@ from harness.rd import Variant
 
 # Every curve but the fp32 anchor's is compared with it; all-intra coding is the anchor's codec with key frames only.
 ALL_INTRA = "all-intra"
+# Stands for all clips where a clip's name does.
+MEAN = "mean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,10 @@ class ClipPoint:
     def __post_init__(self) -> None:
         if not self.frames:
             raise HarnessError(f"{self.family}/q{self.quality} was measured on no frame")
+        kinds = [frame.is_key for frame in self.frames]
+        numbers = [frame.number for frame in self.frames]
+        if not kinds[0] or (self.intra and not all(kinds)) or numbers != sorted(set(numbers)):
+            raise HarnessError(f"{self.family}/q{self.quality} {self.clip}: frames out of order")
 
     @property
     def bpp(self) -> float:
@@ -70,7 +76,7 @@ class ClipPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBdRate:
-    """What a variant costs against fp32 on one clip, payload bits, RGB PSNR; `clip` is "mean" for the mean of the clips."""
+    """What a variant costs against fp32 on one clip, payload bits, RGB PSNR; `clip` is `MEAN` for the mean of the clips' percentages."""
 
     clip: str
     variant: Variant
@@ -102,8 +108,8 @@ class IntraShare:
 class DriftFrame:
     """One frame of a stream that one platform coded and another decoded.
 
-    `flips`: CDF indexes that differ, of `indexes`; `wrong_symbols` of `symbols`; `differing_pixels`: 8-bit samples that differ
-    of `samples`; `psnr_between`: dB between both ends' 8-bit pictures, None where they are identical; then each end's PSNR
+    `flips`: CDF indexes that differ, of `indexes`; `wrong_symbols` of `symbols`; `differing_samples`: 8-bit samples that
+    differ, of `samples`; `psnr_between`: dB between both ends' 8-bit pictures, None where they are identical; then each end's PSNR
     against the source.
     """
 
@@ -121,7 +127,10 @@ class DriftFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """A clip coded on `encoder` and decoded on `decoder`, frame by frame. `problem`: what stopped the decoder, empty if nothing."""
+    """A clip of `coded` frames, coded on `encoder` and decoded on `decoder`, frame by frame.
+
+    `problem`: which of the stream's own checks failed first, or what stopped the decoder; empty if nothing.
+    """
 
     family: str
     quality: int
@@ -130,6 +139,7 @@ class Drift:
     lowering: str
     encoder: str
     decoder: str
+    coded: int
     frames: tuple[DriftFrame, ...]
     problem: str = ""
 
@@ -145,12 +155,16 @@ class Drift:
     @property
     def is_identical(self) -> bool:
         """Every picture of every frame, to the last bit."""
-        return not self.problem and not any(f.differing_samples or f.flips for f in self.frames)
+        wrong = any(f.differing_samples or f.flips or f.wrong_symbols for f in self.frames)
+        return len(self.frames) == self.coded > 0 and not self.problem and not wrong
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mismatch:
-    """The pictures behind a residual figure: uint8 RGB [H, W, 3] of one frame, the source's and both ends'."""
+    """The pictures behind a residual figure: uint8 RGB [H, W, 3] of one frame, the source's and both ends'.
+
+    Both ends' may be equal: then it is what stands beside a mismatch.
+    """
 
     family: str
     quality: int
@@ -163,6 +177,11 @@ class Mismatch:
     encoder_picture: Pixels = field(repr=False)
     decoder_picture: Pixels = field(repr=False)
 
+    def __post_init__(self) -> None:
+        pictures = (self.original, self.encoder_picture, self.decoder_picture)
+        if len({picture.shape for picture in pictures}) != 1:
+            raise HarnessError(f"frame {self.frame} of {self.clip}: pictures of several sizes")
+
     @property
     def residual(self) -> Pixels:
         """Absolute difference of both ends' pictures."""
@@ -173,7 +192,7 @@ class Mismatch:
 
 @dataclass(frozen=True, kw_only=True)
 class HyperCost:
-    """Memory and compute of all hyper-decoders of a codec at one precision, for one frame of `size` (height, width).
+    """Memory and compute of both hyper-decoders of a branch at one precision, for one frame of `size` (height, width).
 
     `macs` multiply-accumulates; `bit_operations`: MACs times bits of weights times bits of activations (32 x 32 for fp32);
     `activation_bytes`: the largest input and output of a layer together.

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from harness.build import DECODER
 from harness.case import Case
 from harness.cells import (
-    DECODER_RUNS,
-    ENCODER_RUNS,
     Ends,
     Failed,
     Inputs,
     borrowed,
+    decoder_runs,
+    encoder_runs,
     gated_tensors,
 )
 from harness.codecs.video import VIDEO_FAMILIES
@@ -213,7 +213,10 @@ def _loans(case: Case) -> tuple[str, ...]:
     """Which networks either end borrowed, in words."""
     found = [
         f"{end}: {network} from {PLATFORMS[end].borrows_from}"
-        for end, networks in ((case.encoder, ENCODER_RUNS), (case.decoder, DECODER_RUNS))
+        for end, networks in (
+            (case.encoder, encoder_runs(case)),
+            (case.decoder, decoder_runs(case)),
+        )
         for network in borrowed(case, end, networks)
     ]
     return tuple(dict.fromkeys(found))

@@ -113,6 +113,8 @@ class Task:
     ) -> tuple[list[Drift], list[Mismatch]]:
         codec, variants, decoders = what
         drifts, mismatches = [], []
+        # Beside the worst frame of the first variant, fp32 as a rule, the same frame of the others.
+        worst: dict[tuple[str, str], int] = {}
         total = len(variants) * len(decoders) * len(self.clips)
         task = bar.add_task("drift", total=total, now="") if total else None
         for variant in variants if decoders else ():
@@ -128,9 +130,11 @@ class Task:
                     assert task is not None
                     bar.update(task, now=f"{variant.label} {decoder} {clip.name}")
                     coding = study.Coding(made=made, variant=variant, clip=clip)
-                    found, mismatch = study.drift(coding, pair, lambda: None)
+                    key = (decoder, clip.name)
+                    found, mismatch = study.drift(coding, pair, lambda: None, at=worst.get(key))
                     drifts.append(found)
                     if mismatch is not None:
+                        worst.setdefault(key, mismatch.frame)
                         mismatches.append(mismatch)
                     bar.advance(task)
         return drifts, mismatches

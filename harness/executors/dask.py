@@ -19,13 +19,13 @@ from distributed.client import ClosedClientError
 
 from harness.case import Case
 from harness.cells import (
-    DECODER_RUNS,
-    ENCODER_RUNS,
     AnyBuild,
     Failed,
     Inputs,
     attempt,
     borrowed,
+    decoder_runs,
+    encoder_runs,
 )
 from harness.endpoints import Arrays, Run
 from harness.ends import Received, Sent, Source
@@ -230,7 +230,7 @@ class _Ends:
         made = self._build(case, case.encoder)
         if isinstance(made, Failed):
             return lambda: made
-        where = placed(case, case.encoder, ENCODER_RUNS)
+        where = placed(case, case.encoder, encoder_runs(case))
         return self._executor.ask(worker.encode, where, source, made=made)
 
     def decode(
@@ -239,7 +239,7 @@ class _Ends:
         made = self._build(case, case.decoder)
         if isinstance(made, Failed):
             return lambda: made
-        where = placed(case, case.decoder, DECODER_RUNS if reconstruct else DECODER_RUNS[:1])
+        where = placed(case, case.decoder, decoder_runs(case, reconstruct=reconstruct))
         return self._executor.ask(worker.decode, where, stream, reconstruct, made=made)
 
     def _build(self, case: Case, platform: str) -> AnyBuild | Failed:

@@ -121,6 +121,7 @@ class GraphBuilder:
     """Collects nodes and initializers; every method returns the name of the tensor it makes."""
 
     name: str
+    opset: int = OPSET
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
     functions: list[onnx.FunctionProto] = field(default_factory=list)
@@ -145,7 +146,7 @@ class GraphBuilder:
         output: str,
         *,
         domain: str = "",
-        **attributes: int | float | Sequence[int],
+        **attributes: int | float | str | Sequence[int],
     ) -> str:
         self.nodes.append(
             helper.make_node(
@@ -165,7 +166,7 @@ class GraphBuilder:
         graph = helper.make_graph(
             self.nodes, self.name, list(inputs), list(outputs), list(self.initializers.values())
         )
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self.opset)]
         if self.functions:
             opsets.append(helper.make_opsetid(DOMAIN, 1))
         model = helper.make_model(

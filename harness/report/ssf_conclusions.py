@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.bd_rate import BD_METHODS
-from harness.clip_rd import ClipBdRate, ClipStudy
+from harness.clip_rd import MEAN, ClipBdRate, ClipStudy
 from harness.rd import ANCHOR, DEFAULT_SCOPE, OWN_CALIBRATOR, Variant
 
 # BD-rate in percent of ssf2020 with its hyperprior decoders quantized after training, ranges by AIMET's MSE rule.
@@ -12,7 +12,7 @@ PUBLISHED = {"w4a4": 254.0, "w8a8": 5.7, "w12a12": 0.2, "w16a16": 0.1}
 PUBLISHED_ON = "UVG and HEVC class B, 1920x1024, 96 frames, qualities 1, 3, 5, 7, 9"
 # The calibrator of that name follows the rule that the published study used.
 PUBLISHED_CALIBRATOR = "mse"
-MEAN = "mean"
+
 # In percent of BD-rate; the last is a difference of two of them.
 UNUSABLE = 50.0
 COMPROMISE = 10.0

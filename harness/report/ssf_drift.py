@@ -23,7 +23,7 @@ def tally(drifts: Sequence[Drift]) -> Tally:
     frames = [frame for drift in drifts for frame in drift.frames]
     between = [frame.psnr_between for frame in frames if frame.psnr_between is not None]
     return Tally(
-        frames=len(frames),
+        frames=sum(drift.coded for drift in drifts),
         identical=sum(frame.differing_samples == 0 for frame in frames),
         flips=sum(frame.flips for frame in frames),
         indexes=sum(frame.indexes for frame in frames),
@@ -62,7 +62,7 @@ def _sentence(name: str, drifts: Sequence[Drift]) -> str:
         else f"{found.identical:,} of {found.frames:,} pictures are identical"
     )
     worst = "" if found.worst_psnr is None else f", the worst at {found.worst_psnr:.1f} dB"
-    halted = f"; the decoder stopped in {stopped} of them" if stopped else ""
+    halted = f"; a check of the stream failed in {stopped} of them" if stopped else ""
     return (
         f"{name}, {streams}: {found.flips:,} of {found.indexes:,} CDF indexes flipped, {found.wrong_symbols:,} of"
         f" {found.symbols:,} symbols wrong; {pictures} at both ends{worst}{halted}."

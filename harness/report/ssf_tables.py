@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from harness.clip_rd import ClipBdRate, ClipPoint, ClipStudy, HyperCost
+from harness.clip_rd import MEAN, ClipBdRate, ClipPoint, ClipStudy, HyperCost
 from harness.rd import ANCHOR, OWN_CALIBRATOR, Variant
 from harness.report.page import Line, percent, side_by_side, table, text
 from harness.report.ssf_accumulation import Accumulation, mean_of, steepest
-from harness.report.ssf_conclusions import MEAN, published
+from harness.report.ssf_conclusions import published
 
 NONE = "none"
 

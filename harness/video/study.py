@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from harness.bd_rate import Bd, bd_rate
 from harness.clip_rd import (
+    MEAN,
     ClipBdRate,
     ClipPoint,
     Drift,
@@ -27,7 +28,6 @@ from harness.video.build import VideoBuild
 from harness.video.endpoints import CodedFrame, DecodedFrame, decode, encode
 
 U8 = NDArray[np.uint8]
-MEAN = "mean"
 Tick = Callable[[], None]
 
 
@@ -153,8 +153,10 @@ class Pair:
     decode: Run
 
 
-def drift(coding: Coding, pair: Pair, tick: Tick) -> tuple[Drift, Mismatch | None]:
-    """A clip from one platform to another; the pictures of the first damaged frame, or of the frame that drifted farthest."""
+def drift(
+    coding: Coding, pair: Pair, tick: Tick, *, at: int | None = None
+) -> tuple[Drift, Mismatch | None]:
+    """A clip from one platform to another; the pictures of frame `at`, or else of the one that drifted farthest, if any."""
     made, clip = coding.made, coding.clip
     frames: list[DriftFrame] = []
     worst: tuple[float, Mismatch] | None = None
@@ -166,8 +168,9 @@ def drift(coding: Coding, pair: Pair, tick: Tick) -> tuple[Drift, Mismatch | Non
             problem = problem or got.problem
             tick()
             between = frame.psnr_between
-            if between is not None and (worst is None or between < worst[0]):
-                worst = (between, _mismatch(coding, pair, sent, got, original))
+            is_worst = between is not None and (worst is None or between < worst[0])
+            if frame.number == at if at is not None else is_worst:
+                worst = (between or 0.0, _mismatch(coding, pair, sent, got, original))
     except StreamError as error:
         problem = problem or f"frame {len(frames)}: {error}"
     found = Drift(
@@ -178,6 +181,7 @@ def drift(coding: Coding, pair: Pair, tick: Tick) -> tuple[Drift, Mismatch | Non
         lowering=made.lowering,
         encoder=pair.encoder,
         decoder=pair.decoder,
+        coded=sum(1 for _ in clip) if clip.frames is None else clip.frames,
         frames=tuple(frames),
         problem=problem,
     )

@@ -1,17 +1,19 @@
 """The warp as CompressAI computes it, in float32 operators. A control: its bits depend on who runs it.
 
 Every channel is blurred by the same kernel, so channels are images of one channel in here, [3, 1, H, W], and no
-convolution has groups.
+convolution has groups. Pixels are counted, as in the integer graph, so that no arithmetic on shapes is left to a CPU
+beside the device.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from harness.lowerings.base import FLOAT32, GraphBuilder, feature_map
+from harness.lowerings.base import FLOAT32, INT32, GraphBuilder, feature_map
+from harness.lowerings.rows import raster
+from harness.warp.int32_nodes import cut
 from harness.warp.specification import LEVELS
 
 # Sampling a volume came with this version.
@@ -29,33 +31,18 @@ def kernel() -> NDArray[np.float32]:
 
 def build(labels: Mapping[str, str]) -> bytes:
     """The ONNX file: `reference` float32 [1, 3, H, W] (0..1) and `motion` float32 [1, 3, H, W] to `prediction`."""
-    graph = GraphBuilder(name="warp")
+    graph = GraphBuilder(name="warp", opset=OPSET)
     stack = _volume(graph, "reference")
     grid = _grid(graph, "motion")
-    sampled = _node(
-        graph, "GridSample", [stack, grid], "sampled", mode="linear", padding_mode="border"
+    sampled = graph.node(
+        "GridSample", [stack, grid], "sampled", mode="linear", padding_mode="border"
     )
     graph.node("Squeeze", [sampled, graph.constant("axis_2", [2])], "prediction")
-    model = graph.model(
+    return graph.model(
         inputs=[feature_map(name, FLOAT32, 3, "h", "w") for name in ("reference", "motion")],
         outputs=[feature_map("prediction", FLOAT32, 3, "h", "w")],
         metadata=labels,
     )
-    return _at_opset(model)
-
-
-def _at_opset(onnx_model: bytes) -> bytes:
-    model = onnx.load_model_from_string(onnx_model)
-    model.opset_import[0].version = OPSET
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def _node(
-    graph: GraphBuilder, operator: str, inputs: list[str], output: str, **attributes: str
-) -> str:
-    graph.nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
-    return output
 
 
 def _volume(graph: GraphBuilder, picture: str) -> str:
@@ -80,14 +67,14 @@ def _volume(graph: GraphBuilder, picture: str) -> str:
 
 def _blur(graph: GraphBuilder, x: str, name: str) -> str:
     ends = graph.constant("blur_ends", [0, 0, REACH, REACH, 0, 0, REACH, REACH])
-    padded = _node(graph, "Pad", [x, ends], f"{name}.padded", mode="edge")
+    padded = graph.node("Pad", [x, ends], f"{name}.padded", mode="edge")
     weight = graph.constant("gaussian", kernel())
     return graph.node("Conv", [padded, weight], name, kernel_shape=[2 * REACH + 1] * 2)
 
 
 def _enlarge(graph: GraphBuilder, x: str, name: str) -> str:
     scales = graph.constant("scales", np.array([1, 1, 2, 2], np.float32))
-    return _node(graph, "Resize", [x, "", scales], name, mode="linear")
+    return graph.node("Resize", [x, "", scales], name, mode="linear")
 
 
 def _grid(graph: GraphBuilder, motion: str) -> str:
@@ -96,27 +83,24 @@ def _grid(graph: GraphBuilder, motion: str) -> str:
     graph.nodes.append(
         helper.make_node("Split", [motion], names, "split", axis=1, num_outputs=len(names))
     )
-    size = graph.node("Shape", [motion], "size")
-    columns = _centres(graph, size, 3, "columns", [1, 1, 1, -1])
-    rows = _centres(graph, size, 2, "rows", [1, 1, -1, 1])
-    x = graph.node("Add", [columns, "flow_x"], "x")
-    y = graph.node("Add", [rows, "flow_y"], "y")
+    # int32 of any values in the shape of a plane: no cast of a float that may be out of range, or no number.
+    nowhere = graph.node("Less", ["flow_x", "flow_x"], "nowhere")
+    plane = graph.node("Cast", [nowhere], "plane", to=INT32)
+    x = graph.node("Add", [_centres(graph, plane, 3, "columns"), "flow_x"], "x")
+    y = graph.node("Add", [_centres(graph, plane, 2, "rows"), "flow_y"], "y")
     planes = graph.node("Concat", [x, y, "scale"], "positions", axis=1)
     last = graph.node("Transpose", [planes], "positions_last", perm=[0, 2, 3, 1])
     return graph.node("Unsqueeze", [last, graph.constant("axis_1", [1])], "grid")
 
 
-def _centres(graph: GraphBuilder, size: str, axis: int, name: str, shape: list[int]) -> str:
-    """(2 i + 1) / n - 1 of an axis of length n."""
-    at = graph.constant(f"index_{axis}", np.asarray(axis, np.int64))
-    length = graph.node("Gather", [size, at], f"{name}.length", axis=0)
-    bounds = [graph.constant(f"i64_{n}", np.asarray(n, np.int64)) for n in (0, 1)]
-    indices = graph.node("Range", [bounds[0], length, bounds[1]], f"{name}.indices")
-    numbers = graph.node("Cast", [indices], f"{name}.numbers", to=FLOAT32)
-    whole = graph.node("Cast", [length], f"{name}.length_f", to=FLOAT32)
+def _centres(graph: GraphBuilder, plane: str, axis: int, name: str) -> str:
+    """(2 i - 1) / n - 1 for i = 1 .. n, along one of the last two axes of a `plane` [1, 1, H, W], of length n."""
+    line = cut(graph, plane, 5 - axis, 0, 1, f"{name}.line")
+    count, length = raster(graph, name, line)
+    numbers = graph.node("Cast", [count], f"{name}.numbers", to=FLOAT32)
+    whole = graph.node("Cast", [length], f"{name}.length", to=FLOAT32)
     one, two = (graph.constant(f"f32_{n}", np.asarray(n, np.float32)) for n in (1, 2))
     doubled = graph.node("Mul", [numbers, two], f"{name}.doubled")
-    odd = graph.node("Add", [doubled, one], f"{name}.odd")
+    odd = graph.node("Sub", [doubled, one], f"{name}.odd")
     share = graph.node("Div", [odd, whole], f"{name}.share")
-    centred = graph.node("Sub", [share, one], f"{name}.centred")
-    return graph.node("Reshape", [centred, graph.constant(f"shape_{name}", shape)], name)
+    return graph.node("Sub", [share, one], name)

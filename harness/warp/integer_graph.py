@@ -91,7 +91,7 @@ def _positions(graph: GraphBuilder, name: str, flow: str, axis: int, fraction_bi
     count = graph.node("Min", [count, graph.i32(SIDE_MAX)], f"{name}.counted")
     units = graph.node("Div", [length, graph.i32(SIDE_MULTIPLE)], f"{name}.units")
     moved = graph.node("Mul", [flow, units], f"{name}.moved")
-    # flow * (W / 2) * 2^6 / 2^F is flow * (W / 16) / 2^(F - 9).
+    # flow * (W / 2) * 2^5 / 2^F is flow * (W / 16) / 2^(F - 8).
     shift = fraction_bits - 3 - POSITION_FRACTION_BITS
     pixel = 1 << (POSITION_FRACTION_BITS + shift)
     start = times(graph, count, pixel, f"{name}.start")
@@ -105,7 +105,7 @@ def _positions(graph: GraphBuilder, name: str, flow: str, axis: int, fraction_bi
 
 
 def _level(graph: GraphBuilder, scale: str, fraction_bits: int) -> Axis:
-    # scale * 3 * 2^4 / 2^S is scale * 3 / 2^(S - 4).
+    # scale * 3 * 2^6 / 2^S is scale * 3 / 2^(S - 6).
     rule = (0, LEVELS // 2, 1 << (fraction_bits - LEVEL_FRACTION_BITS), -LEVEL_OF_NO_SCALE)
     high = graph.i32(LEVEL_MAX - LEVEL_OF_NO_SCALE)
     moved = _requantized(graph, scale, rule, high, "z.moved")
@@ -151,7 +151,7 @@ def _sample(graph: GraphBuilder, stack: str, x: Axis, y: Axis, z: Axis) -> str:
             pixel = graph.node("Gather", [stack, place], f"pixel_{corner}", axis=1)
             terms.append(graph.node("Mul", [pixel, weights[dz, dy]], f"term_{corner}"))
         mixed = total(graph, terms, f"side_{dx}.sum")
-        # Changes nothing, as the weights sum to 2^10: it lets a checker of bounds know.
+        # Changes nothing, as the weights sum to 2^11: it lets a checker of bounds know.
         mixed = graph.node("Min", [mixed, graph.i32(PICTURE_MAX << SIDE_SHIFT)], f"side_{dx}")
         sides.append(graph.node("Mul", [mixed, x_weights[dx]], f"side_{dx}.weighted"))
     return shifted(graph, total(graph, sides, "predicted.sum"), PREDICTION_SHIFT, "predicted")

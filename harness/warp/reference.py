@@ -84,16 +84,16 @@ def volume(picture: I64) -> I64:
 
 
 def positions(flow: I64, axis: int, fraction_bits: int) -> I64:
-    """Where the pixels of a plane [H, W] come from along an axis, in 1/64 pixel, by a flow that is clamped already."""
+    """Where the pixels of a plane [H, W] come from along an axis, in 1/32 pixel, by a flow that is clamped already."""
     size = flow.shape[axis]
-    # flow * (size / 2) * 2^6 / 2^F.
+    # flow * (size / 2) * 2^5 / 2^F.
     moved = rounded(flow * (size >> 1) << POSITION_FRACTION_BITS, fraction_bits)
     start = np.arange(size).reshape((-1, 1) if axis == 0 else (1, -1)) << POSITION_FRACTION_BITS
     return np.clip(start + moved, 0, (size - 1) << POSITION_FRACTION_BITS)
 
 
 def level(scale: I64, fraction_bits: int) -> I64:
-    """The level of each pixel, in 1/16, by a scale field that is clamped already."""
+    """The level of each pixel, in 1/64, by a scale field that is clamped already."""
     moved = rounded(scale * (LEVELS >> 1) << LEVEL_FRACTION_BITS, fraction_bits)
     return np.clip(moved + LEVEL_OF_NO_SCALE, 0, LEVEL_MAX)
 

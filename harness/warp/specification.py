@@ -12,16 +12,20 @@ below). H and W are multiples of 16, as four halvings need, and at most 16384. `
 signed 16 bits: the flow along x and along y in units of 2^-F of half the picture's width and height (`grid_sample`'s own),
 F = `flow_fraction_bits`, and the scale field in units of 2^-S, S = `scale_fraction_bits`.
 
-**Where.** Displacements are rounded to 1/64 pixel, about the step of a 16-bit flow in 1080p, and positions stay in the
-picture (`padding_mode="border"`, `align_corners=False`):
+**Where.** Displacements are rounded to 1/32 pixel, and positions stay in the picture (`padding_mode="border"`,
+`align_corners=False`):
 
-    dx = floor(flow_x * (W / 2) * 2^6 / 2^F + 1/2)    px = clamp(64 x + dx, 0, 64 (W - 1))    x0 = px >> 6    wx = px & 63
+    dx = floor(flow_x * (W / 2) * 2^5 / 2^F + 1/2)    px = clamp(32 x + dx, 0, 32 (W - 1))    x0 = px >> 5    wx = px & 31
 
-and alike for y; the other neighbour is x1 = min(x0 + 1, W - 1), of weight 0 where that is x0. As 64 x is whole, px is one
-rounding of the exact flow_x * (W / 16) + x * 2^(F - 3), by 2^(F - 9): F >= 10 keeps a rounding there.
+and alike for y; the other neighbour is x1 = min(x0 + 1, W - 1), of weight 0 where that is x0. As 32 x is whole, px is one
+rounding of the exact flow_x * (W / 16) + x * 2^(F - 3), by 2^(F - 8): F >= 9 keeps a rounding there.
 
-**Which level.** Of six levels, in 1/16: z = clamp(floor(scale * 3 * 2^4 / 2^S + 1/2) + 40, 0, 80), z0 = z >> 4,
-wz = z & 15, z1 = min(z0 + 1, 5). Scale 0 lies between levels 2 and 3, as in `grid_sample`; +-5/6 reach both ends.
+**Which level.** Of six levels, in 1/64: z = clamp(floor(scale * 3 * 2^6 / 2^S + 1/2) + 160, 0, 320), z0 = z >> 6,
+wz = z & 63, z1 = min(z0 + 1, 5); S >= 7 keeps a rounding. Scale 0 lies between levels 2 and 3, as in `grid_sample`; +-5/6
+reach both ends, and S <= 15 lets 16 bits hold them.
+
+The weights of a pixel have 16 bits in all (5 + 5 + 6), so that the prediction below fits in 31. Levels lie further apart
+than pixels do, and get the finer step: no other split is as close to CompressAI's prediction (tests/warp/test_fidelity.py).
 
 **The volume**, in the order of CompressAI's `gaussian_volume`: level 0 is P and level 1 is x = blur(P); then four times
 x = blur(halve(x)), and level k + 1 is x enlarged k times.
@@ -32,13 +36,13 @@ x = blur(halve(x)), and level k + 1 is x enlarged k times.
 * enlarge: twice as large, bilinear between pixel centres: each axis weighs (1, 3) / 4, edges replicated; (sum + 8) >> 4.
 
 **Prediction** int32 [1, 3, H, W] in [0, 255 * 2^6]: (sum of wz' wy' wx' V over the 8 corners + 2^15) >> 16, where w' is w
-at the farther and 64 - w (16 - w for the level) at the nearer corner: the weights sum to 2^16, and there is one rounding.
+at the farther and 32 - w (64 - w for the level) at the nearer corner: the weights sum to 2^16, and there is one rounding.
 
-**Bounds.** With V <= 16320 < 2^14, sides <= 2^14 and F <= 18 (beyond that flow would be finer than 1/64 pixel in every
-picture up to 8192 wide), nothing reaches 2^31:
+**Bounds.** With V <= 16320 < 2^14, sides <= 2^14 and F <= 18 (beyond that flow would be finer than 1/32 pixel in every
+picture), nothing reaches 2^31:
 
-    positions     2^15 * 2^10 + 2^14 * 2^15 + 2^8     < 2^30
-    level         3 * 2^15 + 40 * 2^11 + 2^10         < 2^18
+    positions     2^15 * 2^10 + 2^14 * 2^15 + 2^9     < 2^30
+    level         3 * 2^15 + 160 * 2^9 + 2^8          < 2^18
     blur          2^16 * 16320 + 2^15                 < 2^30    (after one pass 2^8 * 16320 < 2^22)
     enlarge       16 * 16320 + 8                      < 2^18
     prediction    2^16 * 16320 + 2^15                 < 2^30
@@ -58,8 +62,8 @@ PICTURE_MAX = 255 << PICTURE_FRACTION_BITS
 MOTION_LOW, MOTION_HIGH = -(2**15), 2**15 - 1
 SIDE_MULTIPLE = 16
 SIDE_MAX = 2**14
-POSITION_FRACTION_BITS = 6
-LEVEL_FRACTION_BITS = 4
+POSITION_FRACTION_BITS = 5
+LEVEL_FRACTION_BITS = 6
 LEVELS = 6
 # Scale 0 in units of a level: (LEVELS - 1) / 2.
 LEVEL_OF_NO_SCALE = (LEVELS - 1) << (LEVEL_FRACTION_BITS - 1)
@@ -70,8 +74,8 @@ HALVE_SHIFT = 2
 ENLARGE_SHIFT = 4
 PREDICTION_SHIFT = 2 * POSITION_FRACTION_BITS + LEVEL_FRACTION_BITS
 
-FLOW_FRACTION_BITS = range(10, 19)
-SCALE_FRACTION_BITS = range(5, 16)
+FLOW_FRACTION_BITS = range(9, 19)
+SCALE_FRACTION_BITS = range(7, 16)
 
 
 @dataclass(frozen=True, kw_only=True)

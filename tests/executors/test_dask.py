@@ -14,7 +14,7 @@ import pytest
 
 from harness import pipeline
 from harness.case import Case
-from harness.cells import DECODER_RUNS, ENCODER_RUNS, Failed, Inputs
+from harness.cells import Failed, Inputs, decoder_runs, encoder_runs
 from harness.cli import invoke
 from harness.executors.base import Executor, describe
 from harness.executors.local import LocalExecutor
@@ -222,9 +222,9 @@ def test_a_scheduler_that_is_gone_is_said_for_every_cell() -> None:
 
 def test_an_end_needs_the_platform_it_borrows_from() -> None:
     (case,) = suite(A).cases(codecs=[CODEC], images=["rocket"], platforms=[A])
-    assert fleet.placed(case, A, ENCODER_RUNS) == [A]
-    assert fleet.placed(case, DSP, ENCODER_RUNS) == [DSP, A]
-    assert fleet.placed(case, DSP, DECODER_RUNS) == [DSP, A]
+    assert fleet.placed(case, A, encoder_runs(case)) == [A]
+    assert fleet.placed(case, DSP, encoder_runs(case)) == [DSP, A]
+    assert fleet.placed(case, DSP, decoder_runs(case)) == [DSP, A]
     assert fleet.placed(case, DSP, ["h_s"]) == [DSP]
     assert fleet.placed(replace(case, precision="fp32"), DSP, ["h_s"]) == [DSP]
 

@@ -136,6 +136,7 @@ def make_drift(
         encoder="ort-cpu",
         decoder=decoder,
         problem=problem,
+        coded=len(between),
         frames=tuple(
             DriftFrame(
                 number=number,

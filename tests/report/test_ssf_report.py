@@ -347,7 +347,7 @@ def test_a_decoder_that_stopped_is_reported() -> None:
     stopped = make_drift(W8, [], problem="frame 0 is damaged")
     study = replace(make_study([]), drifts=(stopped, make_drift(W8, [None])))
     (sentence,) = drift_sentences(study)
-    assert sentence.endswith("; the decoder stopped in 1 of them.")
+    assert sentence.endswith("; a check of the stream failed in 1 of them.")
     row, _ = table(page(study), "variant | clip | quality | encoder")
     assert (row["pictures identical"], row["worst PSNR between the ends"]) == ("0 of 0", "none")
     assert row["note"] == "frame 0 is damaged"

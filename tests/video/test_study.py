@@ -55,6 +55,10 @@ def test_integers_do_not_drift_and_a_wrong_index_does() -> None:
     same, mismatch = study.drift(coding("w8a8", "decoder"), pair(), lambda: None)
     assert same.is_identical
     assert (mismatch, same.first_damaged, same.first_flip) == (None, None, None)
+    _, beside = study.drift(coding("w8a8", "decoder"), pair(), lambda: None, at=2)
+    assert beside is not None
+    assert (beside.frame, beside.residual.any()) == (2, False)
+    assert not replace(same, frames=()).is_identical
     assert [f.psnr_between for f in same.frames] == [None] * FRAMES
     wrong = tiny.changed("res_hyper_decoder_scale", "indexes", tiny.one_more, since=1)
     broken, mismatch = study.drift(coding("w8a8"), pair(wrong), lambda: None)
@@ -88,7 +92,7 @@ def points(
             family="ssf2020", quality=2 * n + 1, clip=clip, variant=variant, pixels=1000, intra=intra,
             frames=(
                 FrameSample(number=0, bits={"img": int(4000 * scale * 2**n)}, psnr=30 + 2 * n),
-                FrameSample(number=1, bits={"motion": 100, "res": int(1000 * scale * 2**n)}, psnr=30 + 2 * n),
+                FrameSample(number=1, bits={"img": int(4000 * scale * 2**n)} if intra else {"motion": 100, "res": int(1000 * scale * 2**n)}, psnr=30 + 2 * n),
             ),
         )
         for n in range(5)

@@ -9,7 +9,7 @@ from harness.warp.specification import MOTION_HIGH, MOTION_LOW, PICTURE_MAX, War
 I32 = np.ndarray
 SPECIFICATIONS = [
     WarpSpecification(flow_fraction_bits=flow, scale_fraction_bits=scale)
-    for flow, scale in ((10, 5), (16, 14), (18, 15))
+    for flow, scale in ((9, 7), (16, 14), (18, 15))
 ]
 
 
@@ -53,8 +53,8 @@ def motions(specification: WarpSpecification, height: int, width: int) -> dict[s
         """Motion next to these, on both sides."""
         return [int(u) + d for u in units for d in (-1, 0, 1)]
 
-    flow_x, flow_y = (Fraction(n * 32, flow_one) for n in (width, height))
-    scale = Fraction(3 * 16, scale_one)
+    flow_x, flow_y = (Fraction(n * 16, flow_one) for n in (width, height))
+    scale = Fraction(3 * 64, scale_one)
     to_border = [
         near([s * Fraction(n - k, n) * 2 * flow_one for k in (0, 1, 2) for s in (-1, 1)])
         for n in (width, height)

@@ -101,9 +101,9 @@ def predict(
             flow_x, flow_y, scale = (
                 min(max(int(v), -(2**15)), 2**15 - 1) for v in motion[0, :, i, j]
             )
-            moved_x = Fraction(half_up(Fraction(flow_x, flow_one) * width / 2 * 64), 64)
-            moved_y = Fraction(half_up(Fraction(flow_y, flow_one) * height / 2 * 64), 64)
-            level = Fraction(half_up(Fraction(scale, scale_one) * 3 * 16) + 40, 16)
+            moved_x = Fraction(half_up(Fraction(flow_x, flow_one) * width / 2 * 32), 32)
+            moved_y = Fraction(half_up(Fraction(flow_y, flow_one) * height / 2 * 32), 32)
+            level = Fraction(half_up(Fraction(scale, scale_one) * 3 * 64) + 160, 64)
             corners = [
                 (z, y, x, wz * wy * wx)
                 for z, wz in between(inside(level, 5), 6)
