@@ -118,7 +118,7 @@ def decode(made: Build, bitstream: Bitstream, run: Run, *, reconstruct: bool = T
         problem = "the CDF indexes do not match the stream's hash"
     size = (header.height, header.width)
     trace = _finish(made, z_symbols, parameters, y_symbols, size, run if reconstruct else None)
-    checks_picture = not problem and reconstruct and bitstream.picture_hash != b""
+    checks_picture = not problem and reconstruct and _gates_pictures(made)
     if checks_picture and symbol_hash(trace.array("picture")) != bitstream.picture_hash:
         problem = "the picture does not match the stream's hash"
     return Decoded(trace=trace, problem=problem)

@@ -111,7 +111,7 @@ def _decode_clip(made: VideoBuild, stream: bytes, run: Run, *, reconstruct: bool
             frames.append(decoded.trace)
             problem = problem or decoded.problem
     except StreamError as error:  # what came before it is there
-        problem = problem or str(error)
         if not frames:
             raise
+        problem = problem or f"frame {len(frames)}: {error}"
     return Received(frames=tuple(frames), problem=problem)

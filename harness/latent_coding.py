@@ -43,6 +43,10 @@ def checked_indexes(indexes: NDArray[np.generic], tables: CdfTables) -> I32:
     return found
 
 
+# Symbols of a latent that are coded once for all who ask: those of a large clip would only fill the memory.
+MOST_REMEMBERED = 1 << 18
+
+
 # The platforms of one run mostly code the same symbols with the same indexes: code those once.
 @lru_cache(maxsize=64)
 def _encode_once(symbols: TensorRecord, indexes: TensorRecord, tables: CdfTables) -> bytes:
@@ -61,13 +65,17 @@ def _int32(record: TensorRecord) -> I32:
 
 
 def encode_symbols(symbols: I32, indexes: I32, tables: CdfTables) -> bytes:
+    if symbols.size > MOST_REMEMBERED:
+        return coder.encode(symbols, indexes, tables)
     return _encode_once(
         TensorRecord.of("symbols", symbols), TensorRecord.of("indexes", indexes), tables
     )
 
 
 def decode_symbols(payload: bytes, indexes: I32, tables: CdfTables) -> I32:
-    """The symbols, read-only; StreamError where the payload ends too early."""
+    """The symbols; StreamError where the payload ends too early."""
+    if indexes.size > MOST_REMEMBERED:
+        return coder.decode(payload, indexes, tables)
     return _decode_once(payload, TensorRecord.of("indexes", indexes), tables)
 
 

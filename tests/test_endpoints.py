@@ -19,9 +19,11 @@ from harness.cdf import CdfTables
 from harness.codecs.base import Codec
 from harness.errors import StreamError
 from harness.images import to_pixels
+from harness.library import Library
 from harness.lowerings.base import Artifact
 from harness.network import Abs, Convolution, Network
 from harness.trace import Trace
+from tests.video import tiny
 
 U8 = NDArray[np.uint8]
 WITH_MEANS, WITHOUT = "with means", "without means"
@@ -371,3 +373,12 @@ def test_decoded_symbols_cannot_be_changed_behind_the_cache() -> None:
         first.array("y_symbols")[...] = 0
     assert symbol_hash(first.array("y_symbols")) == stream.y_hash
     assert same(endpoints.decode(build_, stream, runner(build_)).trace, first)
+
+
+def test_an_integer_picture_is_checked_though_the_stream_lacks_its_hash() -> None:
+    made = Library().build("mbt2018-mean/q3", "w8a8", scope="decoder")
+    encoded = endpoints.encode(made, specimens.tiny_picture(), tiny.run)
+    right = endpoints.decode(made, encoded.bitstream, tiny.run)
+    assert right.problem == ""
+    stripped = replace(encoded.bitstream, picture_hash=b"")
+    assert "picture" in endpoints.decode(made, stripped, tiny.run).problem

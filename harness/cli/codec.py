@@ -71,11 +71,11 @@ def codecs(as_json: Json = False) -> None:
         table.add_row(
             str(record["name"]),
             "/".join(str(record[width]) for width in ("n", "m", "k") if width in record),
-            str(record["lmbda"]),
-            str(record["steps"]),
+            str(record.get("lmbda", "")),
+            str(record.get("steps", "")),
             bpp,
             decibel,
-            str(record["digest"])[:12],
+            str(record.get("digest", ""))[:12],
         )
     console.print(table)
 

@@ -13,6 +13,8 @@ from harness.registry import Registry
 Array = NDArray[np.generic]
 Feeds = Mapping[str, Array]
 NETWORKS = frozenset({"g_a", "h_a", "h_s", "g_s"})
+# The float warp of scale-space flow samples a volume, which few runtimes have operators for: who has them says so.
+WITH_WARP = NETWORKS | {"warp"}
 
 
 class Session(Protocol):

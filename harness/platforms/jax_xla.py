@@ -29,6 +29,8 @@ VARIABLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class JaxPlatform(PlatformSpec):
+    """Without the float warp: harness.jax_ops resamples nothing."""
+
     host: Venv = HOST
     variables: Mapping[str, str] = field(default_factory=lambda: VARIABLES)
 

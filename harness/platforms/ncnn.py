@@ -46,6 +46,8 @@ IMPORT_SECONDS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class NcnnPlatform(PlatformSpec):
+    """Without the float warp: ncnn has no CumSum, by which that counts pixels."""
+
     host: Venv = HOST
     winograd: bool = False
 

@@ -10,7 +10,15 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from harness.errors import PlatformUnavailable, Unsupported
-from harness.platforms.base import PLATFORMS, Array, Engine, Feeds, PlatformSpec, Session
+from harness.platforms.base import (
+    PLATFORMS,
+    WITH_WARP,
+    Array,
+    Engine,
+    Feeds,
+    PlatformSpec,
+    Session,
+)
 from harness.platforms.hosts import PREPARE, Venv
 from harness.platforms.ports import Ports, inlined, read_ports
 
@@ -26,6 +34,7 @@ HOST = Venv(
 @dataclass(frozen=True, kw_only=True)
 class OpenCvPlatform(PlatformSpec):
     host: Venv = HOST
+    networks: frozenset[str] = WITH_WARP
 
     def open(self) -> Engine:
         try:

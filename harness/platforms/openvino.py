@@ -21,7 +21,10 @@ ONE_THREAD = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class OpenVinoPlatform(PlatformSpec):
-    """`options` are compiled with; without a precision among them, the plugin chooses."""
+    """`options` are compiled with; without a precision among them, the plugin chooses.
+
+    Without the float warp: OpenVINO samples pictures, no volumes.
+    """
 
     host: Venv = HOST
     options: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import FellBack, PlatformUnavailable, Unsupported
-from harness.platforms.base import PLATFORMS, Array, Engine, Feeds, PlatformSpec, Session
+from harness.platforms.base import (
+    PLATFORMS,
+    WITH_WARP,
+    Array,
+    Engine,
+    Feeds,
+    PlatformSpec,
+    Session,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +27,7 @@ class OrtPlatform(PlatformSpec):
     optimise: bool = True
     provider_options: Mapping[str, str] | None = None
     remedy: str = "pip install onnxruntime"
+    networks: frozenset[str] = WITH_WARP
 
     def open(self) -> Engine:
         try:

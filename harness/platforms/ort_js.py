@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from harness.errors import PlatformUnavailable
-from harness.platforms.base import PLATFORMS, Engine, PlatformSpec
+from harness.platforms.base import NETWORKS, PLATFORMS, WITH_WARP, Engine, PlatformSpec
 from harness.platforms.node import NodeHost, Npm
 from harness.platforms.swiftshader import SwiftShaderHost
 
@@ -15,6 +15,8 @@ _NODE = Npm(name="onnxruntime-node", packages=("onnxruntime-node@1.30.0",))
 class OrtJsPlatform(PlatformSpec):
     """Its engine is js/worker.mjs, which the host starts; nothing of it is Python."""
 
+    networks: frozenset[str] = WITH_WARP
+
     def open(self) -> Engine:
         """Never called by a pool: there is no Python in this platform's process."""
         raise PlatformUnavailable(
@@ -24,6 +26,11 @@ class OrtJsPlatform(PlatformSpec):
 
 PLATFORMS.register(OrtJsPlatform(name="ort-web-wasm", host=NodeHost(npm=_WEB, provider="wasm")))
 PLATFORMS.register(OrtJsPlatform(name="ort-node", host=NodeHost(npm=_NODE, provider="cpu")))
+# WebGPU has no GridSample: the warp is borrowed.
 PLATFORMS.register(
-    OrtJsPlatform(name="ort-node-webgpu", host=SwiftShaderHost(npm=_NODE, provider="webgpu"))
+    OrtJsPlatform(
+        name="ort-node-webgpu",
+        host=SwiftShaderHost(npm=_NODE, provider="webgpu"),
+        networks=NETWORKS,
+    )
 )

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import FellBack, HarnessError, PlatformUnavailable
-from harness.platforms.base import PLATFORMS, Array, Engine, Feeds, PlatformSpec, Session
+from harness.platforms.base import (
+    PLATFORMS,
+    WITH_WARP,
+    Array,
+    Engine,
+    Feeds,
+    PlatformSpec,
+    Session,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +32,7 @@ ISA = "ONEDNN_MAX_CPU_ISA"
 class TorchPlatform(PlatformSpec):
     device: str = "cpu"
     mkldnn: bool = True
+    networks: frozenset[str] = WITH_WARP
 
     def open(self) -> Engine:
         try:

@@ -31,6 +31,8 @@ DTYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class TractPlatform(PlatformSpec):
+    """Without the float warp: tract has no GridSample."""
+
     host: Venv = HOST
 
     def open(self) -> Engine:

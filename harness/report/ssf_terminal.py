@@ -2,10 +2,10 @@
 
 from rich.console import RenderableType
 
-from harness.clip_rd import ClipStudy
+from harness.clip_rd import MEAN, ClipStudy
 from harness.report.rd_terminal import number, plain_table
 from harness.report.ssf_accumulation import accumulation_sentence, accumulations
-from harness.report.ssf_conclusions import MEAN, conclusions_by_calibrator, published
+from harness.report.ssf_conclusions import conclusions_by_calibrator, published
 from harness.report.ssf_drift import by_kind, drift_sentences, tally
 from harness.report.ssf_tables import intra_sentence
 

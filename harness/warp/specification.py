@@ -24,8 +24,8 @@ rounding of the exact flow_x * (W / 16) + x * 2^(F - 3), by 2^(F - 8): F >= 9 ke
 wz = z & 63, z1 = min(z0 + 1, 5); S >= 7 keeps a rounding. Scale 0 lies between levels 2 and 3, as in `grid_sample`; +-5/6
 reach both ends, and S <= 15 lets 16 bits hold them.
 
-The weights of a pixel have 16 bits in all (5 + 5 + 6), so that the prediction below fits in 31. Levels lie further apart
-than pixels do, and get the finer step: no other split is as close to CompressAI's prediction (tests/warp/test_fidelity.py).
+The weights of a corner have 16 bits in all (5 + 5 + 6), as many as the prediction's sums below have room for. Of all ways
+to share them this one is closest to CompressAI's prediction: 62 to 67 dB on photographs, 6 + 6 + 4 bits 57 to 62.
 
 **The volume**, in the order of CompressAI's `gaussian_volume`: level 0 is P and level 1 is x = blur(P); then four times
 x = blur(halve(x)), and level k + 1 is x enlarged k times.

@@ -376,6 +376,9 @@ def test_codecs_lists_those_of_clips(
         assert each in listed
     assert invoke(["codecs", "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == [{"name": "ssf2020/q3", **record}]
+    (place / "q3.json").write_text("{}")  # nothing is recorded yet
+    assert invoke(["codecs"]) == 0
+    assert "ssf2020/q3" in capfd.readouterr().out
     (place / "q3.json").write_text("{")
     assert invoke(["codecs"]) == 2
     assert "cannot read what ships" in capfd.readouterr().err

@@ -12,7 +12,7 @@ from harness.errors import Unsupported
 from harness.lowerings.base import GraphBuilder
 from harness.lowerings.functions import FUNCTIONS
 from harness.lowerings.requantize import activate_u8, requantize
-from harness.platforms.base import NETWORKS, PLATFORMS
+from harness.platforms.base import PLATFORMS, WITH_WARP
 from harness.platforms.hosts import LOCAL
 from harness.specification import Requantization
 from harness.warp.int32_nodes import rounding_shift, shifted
@@ -169,7 +169,7 @@ def test_every_control_is_told_apart_by_its_environment(name):
 def test_float_networks_are_borrowed(name):
     assert PLATFORMS[name].networks == {"h_s"}
     assert PLATFORMS[name].borrows_from in PLATFORMS.names()
-    assert PLATFORMS[PLATFORMS[name].borrows_from].networks == NETWORKS
+    assert PLATFORMS[PLATFORMS[name].borrows_from].networks == WITH_WARP
 
 
 def test_an_inlined_artifact_runs_exactly_and_is_refused_by_other_roundings(small_net, activations):

@@ -1,6 +1,7 @@
 """The warp's graphs: the integer one equals the reference bit for bit on every platform, the float one is a control."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -11,14 +12,23 @@ import torch
 import harness.compressai_import  # noqa: F401  # isort: skip
 from compressai.models.utils import gaussian_kernel2d  # isort: skip
 
-from harness.lint.analyse import lint
+from harness.errors import FellBack, Unsupported
+from harness.lint.analyse import Options, lint
 from harness.lint.findings import Level, Verdict
 from harness.lowerings.base import Artifact
 from harness.platforms.base import PLATFORMS
 from harness.platforms.pool import Child
+from harness.suite import load
 from harness.trace import TensorRecord
 from harness.warp import float_graph
-from harness.warp.graph import MOTION, PREDICTION, REFERENCE, lower_float, lower_integer
+from harness.warp.graph import (
+    MOTION,
+    NETWORK,
+    PREDICTION,
+    REFERENCE,
+    lower_float,
+    lower_integer,
+)
 from harness.warp.reference import predict
 from harness.warp.specification import WarpSpecification
 from tests.platforms.prepared import child_of
@@ -30,8 +40,19 @@ SIZES = [(16, 16), (32, 48)]
 TORCH = ["torch", "torch-nomkldnn", "torch-avx2", "torch-sse41"]
 CPU = ["ort-cpu", "ort-cpu-noopt", *TORCH, "onnx-reference", "dsp-exact32"]
 OTHERS = ["jax", "opencv-dnn", "ort-node", "ort-web-wasm", "tract"]
-# The evaluator takes a minute for a picture of 64x48: it borrows this network.
-FLOAT = ["ort-cpu", "ort-cpu-noopt", *TORCH]
+# Of the others that do not list the float warp: what they say of it. onnx-reference has no fault but its minute.
+REFUSALS = {
+    "dsp-exact32": "Pad",
+    "jax": "Pad",
+    "ncnn": "CumSum",
+    "openvino-f32": "GridSample",
+    "ort-node-webgpu": "GridSample",
+    "tract": "GridSample",
+}
+
+
+def with_float_warp(names: Iterable[str]) -> list[str]:
+    return [name for name in names if NETWORK in PLATFORMS[name].networks]
 
 
 def run(child: Child, artifact: Artifact, reference: np.ndarray, motion: np.ndarray) -> np.ndarray:
@@ -111,15 +132,44 @@ def float_feeds() -> tuple[np.ndarray, np.ndarray]:
     return rng.random((1, 3, 32, 48), np.float32), motion.astype(np.float32)
 
 
-@pytest.mark.parametrize("platform", FLOAT)
+@pytest.mark.parametrize("platform", with_float_warp([*CPU, *OTHERS]))
 def test_the_float_graph_is_compressais_prediction(platform: str) -> None:
-    """Not to the bit, nor need it be."""
+    """Not to the bit, nor need it be; on every required platform that lists it, and others where they are prepared."""
     feeds = float_feeds()
     want = compressai(*feeds)
     with child_of(platform) as child:
         got = run(child, lower_float(), *feeds)
     assert (got.dtype, got.shape) == (want.dtype, want.shape)
     assert np.abs(got - want).max() < 2e-5
+
+
+@pytest.mark.parametrize("platform", REFUSALS)
+def test_who_does_not_list_the_float_warp_cannot_run_it(platform: str) -> None:
+    assert with_float_warp([platform]) == []
+    with (
+        child_of(platform) as child,
+        pytest.raises((FellBack, Unsupported), match=REFUSALS[platform]),
+    ):
+        run(child, lower_float(), *float_feeds())
+
+
+def test_every_required_platform_runs_the_float_warp_or_borrows_it_from_one_that_does() -> None:
+    required = load("default").required
+    assert set(required) <= set(CPU)
+    assert with_float_warp(required) == ["ort-cpu", "ort-cpu-noopt", *TORCH]
+    lenders = {PLATFORMS[name].borrows_from for name in PLATFORMS.names()}
+    assert with_float_warp(lenders) == list(lenders)
+
+
+def test_nothing_of_the_float_graph_is_left_to_a_cpu_beside_cuda() -> None:
+    """Neither an operator without a kernel nor arithmetic on shapes; WebGPU shows that the first would be seen."""
+    onnx_model = lower_float().onnx_model
+    fallbacks = {}
+    for provider in ("cuda", "webgpu"):
+        report = lint(onnx_model, options=Options(providers=(provider,)))
+        fallbacks[provider] = {f.operator for f in report.findings if f.rule == "provider-fallback"}
+    assert fallbacks == {"cuda": set(), "webgpu": {"GridSample"}}
+    assert long_tensors(onnx_model) == {"columns.size", "rows.size"}
 
 
 def test_the_float_graph_depends_on_who_runs_it() -> None:
@@ -167,7 +217,12 @@ def test_the_integer_graph_has_plain_int32_operators_only() -> None:
         "Add", "Concat", "Constant", "CumSum", "Div", "Gather", "Max", "Min", "Mul", "Requantize", "Reshape",
         "RoundingShift", "Shape", "Slice", "Squeeze", "Sub", "Unsqueeze",
     }  # fmt: skip
+    assert long_tensors(lower_integer(USUAL).onnx_model) == {"x.size", "y.size"}
+
+
+def long_tensors(onnx_model: bytes) -> set[str]:
+    """Which tensors are int64: shapes as they are, where nothing computes with them."""
+    model = onnx.load_model_from_string(onnx_model)
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     kinds = {v.name: v.type.tensor_type.elem_type for v in inferred.graph.value_info}
-    long = {name for name, kind in kinds.items() if kind == onnx.TensorProto.INT64}
-    assert long == {"x.size", "y.size"}  # shapes, which nothing computes with
+    return {name for name, kind in kinds.items() if kind == onnx.TensorProto.INT64}

@@ -1,15 +1,26 @@
 """The reference against exact fractions, and against CompressAI's float prediction."""
 
+from dataclasses import dataclass
 from functools import cache
+from statistics import mean
 
 import numpy as np
 import pytest
 import torch
 
+from harness import fixtures
 from harness.compressai_import import ScaleSpaceFlow
 from harness.errors import HarnessError, UserError
+from harness.images import read_image, to_tensor
+from harness.warp import reference as executed
 from harness.warp.reference import predict
-from harness.warp.specification import PICTURE_MAX, WarpSpecification
+from harness.warp.specification import (
+    LEVEL_FRACTION_BITS,
+    PICTURE_MAX,
+    POSITION_FRACTION_BITS,
+    PREDICTION_SHIFT,
+    WarpSpecification,
+)
 from tests.warp import oracle
 from tests.warp.inputs import SPECIFICATIONS, called, motions, pictures
 
@@ -87,26 +98,81 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean((a.astype(np.float64) - b) ** 2)))
 
 
-def fidelity(seed: int) -> tuple[float, float]:
-    """PSNR between both predictions, and by how much PSNR to a noisy target falls with the integer one, in dB."""
+def photograph(name: str, height: int, width: int) -> np.ndarray:
+    """A crop in 0..1, [1, 3, height, width]."""
+    pixels = read_image(fixtures.root() / "images" / f"{name}.png")
+    return to_tensor(pixels[100 : 100 + height, 100 : 100 + width])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A picture and a motion, in integers, and what CompressAI makes of exactly these."""
+
+    reference: np.ndarray
+    motion: np.ndarray
+    real: np.ndarray
+
+
+@cache
+def case(kind: str, seed: int) -> Case:
+    """64 x 96 pixels, moved by up to 2.4 and 1.6 pixels, with a scale field of 0 +- 0.8."""
     rng = np.random.default_rng(seed)
-    height, width = 64, 96
-    sharp = smooth(rng, 24, height, width)
+    size = 64, 96
+    if kind == "photograph":
+        sharp = photograph(("chelsea", "astronaut", "coffee")[seed], *size)
+    else:
+        sharp = smooth(rng, 24, *size)
     reference = np.rint(sharp * PICTURE_MAX).astype(np.int32)
-    spread = np.array([0.1, 0.1, 1.8])[:, None, None]
-    moved = (smooth(rng, 6, height, width) - 0.5) * spread
+    spread = np.array([0.1, 0.1, 1.6])[:, None, None]
+    moved = (smooth(rng, 6, *size) - 0.5) * spread
     one = np.ldexp(1.0, [USUAL.flow_fraction_bits] * 2 + [USUAL.scale_fraction_bits])
     motion = np.rint(moved * one[:, None, None]).astype(np.int32)
-    integer = predict(USUAL, reference, motion) / PICTURE_MAX
     real = compressai(reference / PICTURE_MAX, motion / one[:, None, None])
-    # A target at about 40 dB, as a residual is coded against.
-    target = real + rng.normal(0, 0.01, real.shape)
-    return psnr(integer, real), psnr(real, target) - psnr(integer, target)
+    return Case(reference=reference, motion=motion, real=real)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_it_predicts_what_compressai_does(seed: int) -> None:
-    """Measured: 56 to 58 dB between the two, and 0.06 to 0.10 dB less to a target at 40 dB, of which 1/16 level is most."""
-    between, lost = fidelity(seed)
-    assert between > 55
-    assert abs(lost) < 0.15
+def fidelity(kind: str, seed: int) -> float:
+    """PSNR between the integer prediction and CompressAI's, in dB."""
+    given = case(kind, seed)
+    return psnr(predict(USUAL, given.reference, given.motion) / PICTURE_MAX, given.real)
+
+
+# Least and mean over the seeds, in dB. Measured: 66.6, 64.0 and 62.1 dB; 60.0, 62.4 and 62.8 dB.
+FIDELITY = {"photograph": (61.5, 64.0), "smooth noise": (59.5, 61.5)}
+SEEDS = range(3)
+
+
+@pytest.mark.parametrize("kind", FIDELITY)
+def test_it_predicts_what_compressai_does(kind: str) -> None:
+    found = [fidelity(kind, seed) for seed in SEEDS]
+    least, average = FIDELITY[kind]
+    assert min(found) > least, found
+    assert mean(found) > average, found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_residual_costs_as_much(seed: int) -> None:
+    """Measured: at a target 40 dB away, as a residual is coded against, 0.01 to 0.04 dB are lost."""
+    given = case("smooth noise", seed)
+    target = given.real + np.random.default_rng(seed).normal(0, 0.01, given.real.shape)
+    integer = predict(USUAL, given.reference, given.motion) / PICTURE_MAX
+    assert abs(psnr(given.real, target) - psnr(integer, target)) < 0.05
+
+
+@pytest.mark.parametrize("kind", FIDELITY)
+def test_no_other_split_of_16_bits_of_weight_is_closer(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured, on the mean of photographs: 48.7, 59.4, 64.2 and 63.3 dB for 2, 4, 6 and 8 bits of level."""
+    found = {}
+    for level_bits in (2, 4, 6, 8):
+        position_bits = (PREDICTION_SHIFT - level_bits) // 2
+        for name, value in {
+            "POSITION_FRACTION_BITS": position_bits,
+            "LEVEL_FRACTION_BITS": level_bits,
+            "LEVEL_OF_NO_SCALE": 5 << (level_bits - 1),
+            "LEVEL_MAX": 5 << level_bits,
+        }.items():
+            monkeypatch.setattr(executed, name, value)
+        found[position_bits, level_bits] = mean(fidelity(kind, seed) for seed in SEEDS)
+    assert max(found, key=found.__getitem__) == (POSITION_FRACTION_BITS, LEVEL_FRACTION_BITS), found
