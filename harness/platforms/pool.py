@@ -26,8 +26,10 @@ from harness.platforms.hosts import package_path
 from harness.trace import TensorRecord, Trace
 
 TIMEOUT_SECONDS = 300.0
-# Children that keep a process. Each holds its runtime and up to 64 compiled graphs: half a gigabyte with large ones.
-WARM = 12
+# A child holds its runtime and up to 64 compiled graphs: half a gigabyte with large ones. So many keep a process as the
+# machine's memory has room for, and no fewer than an ordinary suite has: starting one again takes seconds.
+GROWN_BYTES = 1 << 29
+FEWEST_WARM = 12
 # One thread a child: the harness runs several children at once, and thread counts must not be a variable.
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -226,16 +228,29 @@ class Child:
                 raise PlatformCrashed(message)
 
 
+def most_warm(memory: int) -> int:
+    """How many children keep a process on a machine with so many bytes.
+
+    >>> most_warm(24 << 30), most_warm(2 << 30)
+    (48, 12)
+    """
+    return max(FEWEST_WARM, memory // GROWN_BYTES)
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 class Pool:
     """The children of one run; a context manager that leaves no process behind.
 
-    At most `warm` of them have a process, or as many as are busy at once: who was asked least recently is closed first, and
-    starts again when it is asked.
+    At most `warm` of them have a process (None: as many as memory holds), or as many as are busy at once: who was asked
+    least recently is closed first, and starts again when it is asked.
     """
 
-    def __init__(self, timeout: float = TIMEOUT_SECONDS, warm: int = WARM) -> None:
+    def __init__(self, timeout: float = TIMEOUT_SECONDS, warm: int | None = None) -> None:
         self._timeout = timeout
-        self._warm = warm
+        self._warm = most_warm(_memory()) if warm is None else warm
         self._lock = threading.Lock()
         # The one that was asked last is the last.
         self._children: OrderedDict[str, Child] = OrderedDict()
