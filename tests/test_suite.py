@@ -104,7 +104,7 @@ def test_a_suite_of_your_own_loads_by_path(good: Suite) -> None:
         ("[[blocks]]", "[blocks]", "[[blocks]] is written as a table"),
         ("[[blocks]]", "[[block]]", "block"),
         ('images = ["*"]', "", "a block has either images or clips"),
-        ('codecs = ["*"]', "", "[[blocks]]: it lacks codecs"),
+        ('codecs = ["*/q3"]', "", "[[blocks]]: it lacks codecs"),
         ('images = ["*"]', 'images = "*"', "list of strings"),
         ('images = ["*"]', 'images = ["*"]\nclips = ["*"]', "a block has either images or clips"),
         ('outcome = "informational"', 'outcome = "maybe"', "maybe"),

@@ -10,13 +10,17 @@ import typer
 from harness.cli.app import app, console
 from harness.cli.rd import choose, environment_of, make_folder, replay
 from harness.errors import UserError
-from harness.rd import OWN_CALIBRATOR, Variant, variants
 
 if TYPE_CHECKING:
     from harness.footage.base import Clip
 
-studies = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-app.add_typer(studies, name="study", help="Repeat a published study: table, figures, conclusions.")
+studies = typer.Typer(
+    help="Repeat a published study: table, figures, conclusions.",
+    epilog="Example: `crosscheck study ssf --clips clips --frames 96`",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(studies, name="study")
 PRECISIONS = ("w4a4", "w8a8", "w12a12", "w16a16")
 # What the study codes: HEVC class B and UVG, without the rows that 128 does not divide.
 PROTOCOL_SIZE = (1024, 1920)
@@ -83,6 +87,7 @@ def ssf(
     from harness.cli.study_task import Task
     from harness.files import write_file
     from harness.platforms.base import PLATFORMS
+    from harness.rd import OWN_CALIBRATOR, Variant, variants
     from harness.report.ssf_report import ssf_files
     from harness.report.ssf_terminal import ssf_lines, ssf_renderables
     from harness.video.library import VideoLibrary

@@ -48,7 +48,7 @@ reason = "integers"
 """
 COMMANDS = [
     "bisect", "bundle", "calibrate", "calibrators", "codecs", "compare", "decode", "encode", "explain", "export", "golden",
-    "lint", "margin", "platforms", "rd", "record", "report", "run", "taps", "train", "worker",
+    "lint", "margin", "platforms", "rd", "record", "report", "run", "study", "taps", "train", "worker",
 ]  # fmt: skip
 
 

@@ -344,7 +344,7 @@ def test_a_download_that_works_is_a_codec(family: Family, monkeypatch: pytest.Mo
 
 def test_a_quality_that_the_zoo_lacks(family: Family) -> None:
     with pytest.raises(UserError, match=r"no .* of quality 99; it has \[1, 2"):
-        checkpoint.download_pretrained(family, 99)
+        checkpoint.download_pretrained(family.zoo_name, 99)
     with pytest.raises(UserError, match="--pretrained needs"):
         own_codec(file=None, family=None, quality=3, pretrained=True)
 
