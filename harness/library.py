@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from threading import RLock
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from harness.encodings import read_encodings
 from harness.errors import UserError
 from harness.precision import CONTROLS, read_precision
 from harness.problems import Latents, latents, problem
+from harness.specification import IntegerNet
 
 U8 = NDArray[np.uint8]
 MIN_MAX, RATE = "min-max", "rate"
@@ -176,7 +178,28 @@ class Library:
             return self._builds[key]
 
 
-def check_specification(made: Build) -> None:
+class _Shipped(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def provenance(self) -> Mapping[str, object]: ...
+
+
+class _Quantized(Protocol):
+    """A build of pictures or of clips."""
+
+    @property
+    def codec(self) -> _Shipped: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def integers(self) -> Mapping[str, IntegerNet]: ...
+
+
+def check_specification(made: _Quantized) -> None:
     """Quantization is the same function on every machine; the digests shipped with a codec prove it on this one."""
     specifications = made.codec.provenance.get("specifications", {})
     assert isinstance(specifications, Mapping)

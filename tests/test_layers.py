@@ -144,7 +144,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # These see wide.
     "library": {
         "build", "calibration", "calibrators", "case", "codecs", "encodings", "errors", "fixtures",
-        "images", "precision", "problems",
+        "images", "precision", "problems", "specification",
     },
     "video": {
         "bitstream", "build", "calibrate", "calibration", "calibrators", "case", "cdf", "code_length", "codecs",

@@ -284,7 +284,7 @@ class _End:
         output = made.codec.branches[branch].networks[DECODER].outputs[0]
         if not made.artifacts[name].integer:
             floats = [
-                _floats(latent.y_hat, made.fraction_bits(latent.branch)) for latent in latents
+                float_means(latent.y_hat, made.fraction_bits(latent.branch)) for latent in latents
             ]
             feed: Picture = np.concatenate(floats, axis=1)
             return np.asarray(self._network(branch, DECODER, {"y_hat": feed})[output], np.float32)
@@ -320,10 +320,6 @@ class _End:
         if self._made.has_integer_pictures:
             return (picture.astype(np.float32) / np.float32(PICTURE_MAX)).astype(np.float32)
         return picture.astype(np.float32, copy=False)
-
-
-def _floats(y_hat: Picture, fraction_bits: int | None) -> F32:
-    return float_means(y_hat, fraction_bits)
 
 
 def picture_of(reference: Picture, size: tuple[int, int]) -> U8:

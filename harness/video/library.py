@@ -19,7 +19,7 @@ from harness.endpoints import Run
 from harness.errors import UserError
 from harness.footage.base import Clip
 from harness.footage.datasets import find_clips
-from harness.library import MIN_MAX, RATE, calibration_path
+from harness.library import MIN_MAX, RATE, calibration_path, check_specification
 from harness.precision import CONTROLS, read_precision
 from harness.problems import Latents
 from harness.specification import IntegerNet
@@ -137,19 +137,6 @@ class VideoLibrary:
                     check_specification(made)
                 self._builds[key] = made
             return self._builds[key]
-
-
-def check_specification(made: VideoBuild) -> None:
-    """Quantization is the same function on every machine; the digests shipped with a codec prove it on this one."""
-    specifications = made.codec.provenance.get("specifications", {})
-    assert isinstance(specifications, Mapping)
-    for network, net in made.integers.items():
-        wanted = specifications.get(f"{network} {made.precision}")
-        if wanted is not None and wanted != net.digest:
-            raise UserError(
-                f"{made.codec.name} {made.precision}: quantizing {network} here gave specification "
-                f"{net.digest[:12]}, it shipped with {wanted[:12]}; report this machine, please"
-            )
 
 
 def clips(
