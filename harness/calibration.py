@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from harness.errors import UserError
+from harness.files import decompress
 from harness.precision import Precision
 
 F64 = NDArray[np.float64]
@@ -105,7 +106,7 @@ class Calibration:
         try:
             if path.stat().st_size > MAX_CALIBRATION_BYTES:
                 raise UserError(f"calibration {path} is larger than {MAX_CALIBRATION_BYTES} bytes")
-            data = lzma.LZMADecompressor().decompress(path.read_bytes(), MAX_CALIBRATION_BYTES)
+            data = decompress(path.read_bytes(), MAX_CALIBRATION_BYTES)
             arrays, metadata = load(data), _metadata(data)
             found: dict[str, dict[str, NDArray[np.generic]]] = {
                 _RANGES: {},

@@ -1,6 +1,5 @@
 """What can be built: the codecs that ship, one of your own, their calibrations, and pictures by name."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -53,7 +52,7 @@ class Library:
         return self._own is not None
 
     def names(self) -> list[str]:
-        return [self._own.name] if self._own else checkpoint.shipped()
+        return [self._own.name] if self._own else list(checkpoint.shipped())
 
     def codec(self, name: str) -> Codec:
         if self._own is not None and name == self._own.name:
@@ -258,15 +257,3 @@ class Pictures(Mapping[str, Callable[[], U8]]):
 def pictures(folder: Path | None) -> Pictures:
     """Readers of the pictures of a folder (the shipped ones by default)."""
     return Pictures(images.list_images(folder or fixtures.root() / "images"))
-
-
-def describe(names: Sequence[str], folder: str = "codecs") -> list[dict[str, object]]:
-    """What ships, for `crosscheck codecs`: name, provenance and rate-distortion; that of video codecs is in folder `video`."""
-    root = fixtures.root() / folder
-    try:
-        return [
-            {"name": name, **json.loads((root / f"{name}.json").read_text(encoding="utf-8"))}
-            for name in names
-        ]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"cannot read what ships in {root}: {error}") from error

@@ -1,8 +1,7 @@
 """Make trained weights a codec that ships: tables, calibrations, digests and figures, written once beside the weights."""
 
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from harness.calibration import Calibration
 from harness.cdf import load_tables, save_tables
 from harness.codecs import checkpoint
 from harness.codecs.base import FAMILIES, Codec
+from harness.codecs.store import CodecFiles
 from harness.endpoints import Run, encode
 from harness.errors import UserError
 from harness.files import write_file
@@ -38,32 +38,27 @@ CALIBRATIONS = (
 
 
 def finalise(
-    weights: Path,
+    files: CodecFiles,
     *,
     calibrate_on: Path,
     evaluate_on: Path | None,
     run: Run,
     report: Callable[[str], None],
 ) -> Codec:
-    """Write `qN.tables.npz`, the calibrations and complete `qN.json` beside `qN.safetensors`.
+    """Write the tables, the calibrations and the complete record beside the weights.
 
     `calibrate_on` must be training images. The RD figures of `evaluate_on` are real payload bytes at fp32.
     """
-    family = FAMILIES[weights.parent.name]
-    state = checkpoint.read_checkpoint(weights)
+    family = FAMILIES[files.folder.name]
+    state = checkpoint.read_checkpoint(files.weights)
     model = checkpoint.build_model(family, state)
     tables = checkpoint.make_tables(model, state)
-    _shared_tables(weights.parent.parent / "gaussian.npz", {name: tables[name] for name in SHARED})
-    save_tables(
-        weights.with_suffix(".tables.npz"), {n: t for n, t in tables.items() if n not in SHARED}
-    )
-    record = weights.with_suffix(".json")
-    provenance = json.loads(record.read_text(encoding="utf-8"))
-    codec = checkpoint.to_codec(
-        family, model, tables, quality=int(weights.stem[1:]), provenance=provenance
-    )
-    write_file(record, _json(provenance | {"digest": codec.digest}))
-    calibrate(codec, weights, calibrate_on, report)
+    _shared_tables(files.folder.parent / "gaussian.npz", {name: tables[name] for name in SHARED})
+    save_tables(files.tables, {n: t for n, t in tables.items() if n not in SHARED})
+    record = files.read_record()
+    codec = checkpoint.to_codec(family, model, tables, quality=files.quality, provenance=record)
+    files.write_record(record | {"digest": codec.digest})
+    calibrate(codec, files, calibrate_on, report)
     if evaluate_on is not None:
         report(f"{codec.name}: evaluating on {evaluate_on}")
         made = build(codec, "fp32", {})
@@ -76,45 +71,43 @@ def finalise(
             for values in zip(*((s.bpp, s.psnr) for s in samples), strict=True)
         )
         figures = {"data": evaluate_on.name, "bpp": round(bpp, 4), "psnr": round(psnr, 3)}
-        provenance = json.loads(record.read_text(encoding="utf-8")) | {"rd": figures}
-        write_file(record, _json(provenance))
+        files.write_record(files.read_record() | {"rd": figures})
     return codec
 
 
-def calibrate(codec: Codec, weights: Path, folder: Path, report: Callable[[str], None]) -> None:
+def calibrate(codec: Codec, files: CodecFiles, folder: Path, report: Callable[[str], None]) -> None:
     """Write the calibrations of a codec that ships, and record beside its weights the specifications they lead to."""
     library = Library(codec, folder)
     for network, calibrator, precision in CALIBRATIONS:
         report(f"{codec.name}: {calibrator} calibration of {network} {precision} on {folder.name}")
         made = library.calibration(codec.name, network, precision or "w16a16", calibrator)
-        path = _calibration_file(weights, codec, network, calibrator, precision)
+        path = _calibration_file(files, codec, network, calibrator, precision)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, made.to_bytes())
-    record_specifications(codec, weights, folder.name, len(library.latents(codec.name)))
+    record_specifications(codec, files, folder.name, len(library.latents(codec.name)))
 
 
-def record_specifications(codec: Codec, weights: Path, data: str, images: int) -> None:
+def record_specifications(codec: Codec, files: CodecFiles, data: str, images: int) -> None:
     """Record which specifications the calibrations that ship with a codec lead to, and what they were made on."""
     specifications: dict[str, str] = {}
     for precision in PRECISIONS:
         chosen = {}
         for network in ("h_s", "g_s"):
-            best = _calibration_file(weights, codec, network, RATE, precision)
-            plain = _calibration_file(weights, codec, network, MIN_MAX, "")
+            best = _calibration_file(files, codec, network, RATE, precision)
+            plain = _calibration_file(files, codec, network, MIN_MAX, "")
             chosen[network] = Calibration.read(best if best.is_file() else plain)
         nets = build(codec, precision, chosen, scope=DECODER).integers
         specifications |= {f"{network} {precision}": net.digest for network, net in nets.items()}
-    record = weights.with_suffix(".json")
-    provenance = json.loads(record.read_text(encoding="utf-8"))
-    provenance["specifications"] = specifications
-    provenance["calibration"] = {"images": images, "data": data}
-    write_file(record, _json(provenance))
+    calibration = {"images": images, "data": data}
+    files.write_record(
+        files.read_record() | {"specifications": specifications, "calibration": calibration}
+    )
 
 
 def _calibration_file(
-    weights: Path, codec: Codec, network: str, calibrator: str, precision: str
+    files: CodecFiles, codec: Codec, network: str, calibrator: str, precision: str
 ) -> Path:
-    return weights.parents[2] / calibration_path(codec.name, network, calibrator, precision)
+    return files.folder.parents[1] / calibration_path(codec.name, network, calibrator, precision)
 
 
 def sample(
@@ -154,7 +147,3 @@ def _shared_tables(
                 f"{name} made here differs from {path}: `exp` and `erfc` differ between machines, and the "
                 "stored table is the one that counts; delete it only to make every codec anew"
             )
-
-
-def _json(provenance: Mapping[str, object]) -> bytes:
-    return (json.dumps(provenance, indent=2, sort_keys=True) + "\n").encode()

@@ -56,9 +56,9 @@ def codecs(as_json: Json = False) -> None:
     """List the codecs that ship, of pictures and of clips: training, digests, rate and distortion."""
     from harness.codecs import ssf2020
     from harness.codecs.checkpoint import shipped
-    from harness.library import describe
 
-    described = [*describe(shipped()), *describe(ssf2020.shipped(), "video")]
+    codecs_that_ship = shipped() | ssf2020.shipped()
+    described = [{"name": name, **files.read_record()} for name, files in codecs_that_ship.items()]
     if as_json:
         typer.echo(json.dumps(described, indent=2, sort_keys=True))
         return

@@ -12,6 +12,7 @@ from harness.cli.app import app, console
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from harness.codecs.store import CodecFiles
     from harness.endpoints import Run
     from harness.training.loop import Progress as Step
     from harness.training.recipe import Recipe
@@ -30,8 +31,13 @@ def train(
         Path, typer.Option(help="Folder of training photographs, at least 256x256 each.")
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder that gets FAMILY/qN.safetensors.")
-    ] = Path("fixtures/codecs"),
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Folder that gets FAMILY/qN.safetensors.xz. [default: fixtures/codecs, of clips fixtures/video]",
+        ),
+    ] = None,
     evaluate: Annotated[
         Path | None, typer.Option(help="Folder of pictures for the RD figures; never train on it.")
     ] = None,
@@ -61,6 +67,7 @@ def train(
         raise UserError(f"no folder {data}: give photographs with --data")
     torch.set_num_threads(threads)
     plan = read_recipe(recipe)
+    out = out or Path("fixtures") / ("video" if plan.family == ssf2020.NAME else "codecs")
     if only_calibrate:
         _calibrate_again(plan, out, data)
         return
@@ -116,22 +123,20 @@ def train(
             scale_steps=scale_steps,
         )
     with Pool() as pool:
-        for weights in files if plan.family == ssf2020.NAME else ():
-            _finalise_clips(weights, data, platform_runner(pool, "ort-cpu"))
-        for weights in files if plan.family != ssf2020.NAME else ():
+        run = platform_runner(pool, "ort-cpu")
+        for point in files:
+            if plan.family == ssf2020.NAME:
+                _finalise_clips(point, data, run)
+                continue
             codec = ship.finalise(
-                weights,
-                calibrate_on=data,
-                evaluate_on=evaluate,
-                run=platform_runner(pool, "ort-cpu"),
-                report=typer.echo,
+                point, calibrate_on=data, evaluate_on=evaluate, run=run, report=typer.echo
             )
             typer.echo(
                 f"{codec.name}: {codec.digest[:12]} {json.dumps(codec.provenance.get('rd', {}))}"
             )
 
 
-def _finalise_clips(weights: Path, data: Path, run: "Run") -> None:
+def _finalise_clips(files: "CodecFiles", data: Path, run: "Run") -> None:
     from functools import cache
 
     from harness import fixtures
@@ -140,17 +145,27 @@ def _finalise_clips(weights: Path, data: Path, run: "Run") -> None:
 
     clips = cache(lambda: calibration_clips(data))
     gaussian = fixtures.root() / "codecs" / "gaussian.npz"
-    codec = ship.finalise(weights, clips=clips, gaussian=gaussian, run=run, report=typer.echo)
+    codec = ship.finalise(files, clips=clips, gaussian=gaussian, run=run, report=typer.echo)
     typer.echo(f"{codec.name}: {codec.digest[:12]}")
 
 
 def _calibrate_again(plan: "Recipe", out: Path, data: Path) -> None:
     """Renew what calibration makes for every shipped point of a recipe."""
     from harness import ship
+    from harness.cells import platform_runner
+    from harness.codecs import ssf2020
     from harness.codecs.checkpoint import load_shipped
+    from harness.codecs.store import CodecFiles
+    from harness.platforms.pool import Pool
 
-    for point in plan.points:
-        weights = out / plan.family / f"q{point.quality}.safetensors"
-        if point.ships and weights.is_file():
-            codec = load_shipped(f"{plan.family}/q{point.quality}")
-            ship.calibrate(codec, weights, data, typer.echo)
+    with Pool() as pool:
+        run = platform_runner(pool, "ort-cpu")
+        for point in plan.points:
+            files = CodecFiles(out / plan.family, point.quality)
+            if not (point.ships and files.weights.is_file()):
+                continue
+            if plan.family == ssf2020.NAME:
+                _finalise_clips(files, data, run)  # of which calibration is nearly all
+            else:
+                codec = load_shipped(f"{plan.family}/q{point.quality}")
+                ship.calibrate(codec, files, data, typer.echo)

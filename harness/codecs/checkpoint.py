@@ -3,7 +3,6 @@
 Nothing here ever unpickles objects: safetensors, or torch files read weights-only.
 """
 
-import json
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
 from harness import fixtures
 from harness.cdf import CdfTables, load_tables, scale_thresholds
+from harness.codecs import store
 from harness.codecs.base import FAMILIES, Codec, Family
 from harness.compressai_import import (
     GDN,
@@ -25,6 +25,7 @@ from harness.compressai_import import (
     model_urls,
 )
 from harness.errors import UserError
+from harness.files import decompress
 from harness.network import F32, Abs, Convolution, Gdn, Layer, LeakyRelu, Network, Relu
 from harness.specification import MEDIAN_FRACTION_BITS
 
@@ -35,7 +36,7 @@ StateDict = Mapping[str, torch.Tensor]
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict from safetensors or a torch file (weights only); UserError says what is wrong with it."""
+    """Read a state dict from safetensors (as it is or .xz) or a torch file (weights only); UserError says what is wrong."""
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -45,6 +46,8 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
+        if path.name.endswith(".safetensors.xz"):
+            return dict(load(decompress(path.read_bytes(), MAX_CHECKPOINT_BYTES)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that torch then refuses
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -251,32 +254,20 @@ def to_layer(name: str, module: torch.nn.Module) -> Layer:
             raise UserError(f"layer {name}: no rule for {kind}")
 
 
-def shipped() -> list[str]:
-    """Names (`family/qN`) of the codecs that ship."""
-    root = fixtures.root() / "codecs"
-    return sorted(f"{p.parent.name}/{p.stem}" for p in root.glob("*/q*.safetensors"))
+def shipped() -> dict[str, store.CodecFiles]:
+    """The codecs that ship, by name (`family/qN`)."""
+    folders = sorted(p for p in (fixtures.root() / "codecs").glob("*") if p.is_dir())
+    return {name: files for folder in folders for name, files in store.shipped(folder).items()}
 
 
 def load_shipped(name: str) -> Codec:
     """A codec that ships, with its stored tables; nothing is regenerated. UserError if there is none or it is damaged."""
-    path = fixtures.root() / "codecs" / f"{name}.safetensors"
-    if not path.is_file():
-        raise UserError(f"no codec {name!r} ships; there are: {', '.join(shipped())}")
-    family = FAMILIES[path.parent.name]
-    try:
-        provenance = dict(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"codec {name}: cannot read its .json: {error}") from error
-    state = read_checkpoint(path)
-    model = build_model(family, state)
-    tables = load_tables(path.with_suffix(".tables.npz")) | load_tables(
-        path.parent.parent / "gaussian.npz"
-    )
-    codec = to_codec(family, model, tables, quality=int(path.stem[1:]), provenance=provenance)
-    if codec.digest != provenance.get("digest"):
-        raise UserError(
-            f"codec {name}: its weights or tables do not match the digest in {path.with_suffix('.json').name}"
-        )
+    files = store.find(name, shipped())
+    family = FAMILIES[files.folder.name]
+    model = build_model(family, read_checkpoint(files.weights))
+    tables = load_tables(files.tables) | load_tables(fixtures.root() / "codecs" / "gaussian.npz")
+    codec = to_codec(family, model, tables, quality=files.quality, provenance=files.read_record())
+    files.check_digest(codec.digest)
     return codec
 
 

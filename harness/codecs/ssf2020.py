@@ -1,8 +1,6 @@
 """Scale-space flow (Agustsson et al., CVPR 2020), CompressAI's `ScaleSpaceFlow`: any width, any checkpoint, what ships."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +8,7 @@ from numpy.typing import NDArray
 
 from harness import fixtures
 from harness.cdf import CdfTables, load_tables
+from harness.codecs import store
 from harness.codecs.checkpoint import (
     StateDict,
     download_pretrained,
@@ -146,32 +145,18 @@ def _layers(name: str, module: torch.nn.Module) -> list[Layer]:
     return layers
 
 
-def shipped() -> list[str]:
-    """Names (`ssf2020/qN`) of the video codecs that ship."""
-    return sorted(f"{NAME}/{p.stem}" for p in _folder().glob("q*.safetensors"))
-
-
-def _folder() -> Path:
-    return fixtures.root() / "video" / NAME
+def shipped() -> dict[str, store.CodecFiles]:
+    """The video codecs that ship, by name (`ssf2020/qN`)."""
+    return store.shipped(fixtures.root() / "video" / NAME)
 
 
 def load_shipped(name: str) -> VideoCodec:
     """A codec that ships, with its stored tables; nothing is regenerated. UserError if there is none or it is damaged."""
-    if name not in shipped():
-        raise UserError(f"no codec {name!r} ships; there are: {', '.join(shipped())}")
-    path = _folder() / f"{name.rpartition('/')[2]}.safetensors"
-    try:
-        provenance = dict(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"codec {name}: cannot read its .json: {error}") from error
-    model = build_model(read_checkpoint(path))
-    tables = load_tables(path.with_suffix(".tables.npz"))
-    gaussian = load_tables(fixtures.root() / "codecs" / "gaussian.npz")
-    codec = to_codec(model, tables | gaussian, quality=int(path.stem[1:]), provenance=provenance)
-    if codec.digest != provenance.get("digest"):
-        raise UserError(
-            f"codec {name}: its weights or tables do not match the digest in {path.with_suffix('.json').name}"
-        )
+    files = store.find(name, shipped())
+    model = build_model(read_checkpoint(files.weights))
+    tables = load_tables(files.tables) | load_tables(fixtures.root() / "codecs" / "gaussian.npz")
+    codec = to_codec(model, tables, quality=files.quality, provenance=files.read_record())
+    files.check_digest(codec.digest)
     return codec
 
 

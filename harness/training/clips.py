@@ -217,6 +217,8 @@ class Clips:
             )
             x_hat, likelihoods = model.forward_keyframe(x)
             return rate_and_distortion({"x_hat": x_hat, "likelihoods": likelihoods["keyframe"]}, x)
+        # A key frame that learns nothing costs a third: there is time for another P frame.
+        frames += bool(point.frozen)
         clips = [
             make_clip(self._crops.images, rng, frames=frames, size=(size, size))
             for _ in range(count)

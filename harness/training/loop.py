@@ -1,12 +1,10 @@
 """Train the codecs that ship: RD loss, half-precision weights, resumable. Knows models and images, nothing later.
 
 A recipe (TOML) names a family, its widths and its rate points; a point may start from another one's weights.
-Each finished point is a `.safetensors` file of half-precision weights (the half-rounded weights *are* the codec)
-with a `.json` beside it that says where they come from.
+Each finished point is the files of a codec that ships: half-precision weights and where they come from.
 """
 
 import io
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -17,8 +15,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
 
+from harness.codecs.checkpoint import read_checkpoint
+from harness.codecs.store import CodecFiles
 from harness.compressai_import import CompressionModel
 from harness.errors import UserError
 from harness.files import write_file
@@ -123,8 +122,9 @@ def train_point(
     bfloat16 = [True]
     _autocast_networks(model, subject.networks, bfloat16)
     model = model.to(memory_format=torch.channels_last)
-    quantiles = [p for name, p in model.named_parameters() if name.endswith("quantiles")]
-    weights = [p for name, p in model.named_parameters() if not name.endswith("quantiles")]
+    learns = _freeze(model, point)
+    quantiles = [p for name, p in learns.items() if name.endswith("quantiles")]
+    weights = [p for name, p in learns.items() if not name.endswith("quantiles")]
     optimizer = make_optimizer(kind, model, weights)
     aux_optimizer = torch.optim.Adam(quantiles, lr=1e-3)
     start = 0
@@ -182,6 +182,16 @@ def train_point(
     return last_loss
 
 
+def _freeze(model: CompressionModel, point: Point) -> dict[str, torch.nn.Parameter]:
+    """Hold what `point` freezes and return what learns, by name."""
+    for prefix in point.frozen:
+        if not any(name.startswith(prefix) for name, _ in model.named_parameters()):
+            raise UserError(f"q{point.quality} freezes {prefix!r}: no parameter begins with that")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(point.frozen))
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
 def _aux_loss(model: CompressionModel) -> torch.Tensor:
     """Of all its entropy bottlenecks: CompressAI's video models give a list of them."""
     losses = model.aux_loss()
@@ -220,22 +230,23 @@ def train(
     work: Path,
     report: Report,
     scale_steps: float = 1.0,
-) -> list[Path]:
-    """Train every point of `recipe` that is not there yet; returns the weight files that ship, in order."""
+) -> list[CodecFiles]:
+    """Train every point of `recipe` that is not there yet; returns the files of those that ship, in order."""
     out.mkdir(parents=True, exist_ok=True)
     work.mkdir(parents=True, exist_ok=True)
-    files: dict[int, Path] = {}
+    files: dict[int, CodecFiles] = {}
     for listed in recipe.points:
         point = replace(listed, steps=max(1, int(listed.steps * scale_steps)))
-        target = (out if point.ships else work) / f"q{point.quality}.safetensors"
-        files[point.quality] = target
-        if target.exists():
+        target = files[point.quality] = CodecFiles(out if point.ships else work, point.quality)
+        if target.weights.exists():
             continue
         torch.manual_seed(recipe.seed)
         model = subject.build(recipe.n, point.m)
         if point.start_from is not None:
             fresh = dict(model.named_parameters())
-            weights = widen(load_file(files[point.start_from]), fresh, subject.stacked)
+            weights = widen(
+                read_checkpoint(files[point.start_from].weights), fresh, subject.stacked
+            )
             # Not CompressAI's own method: that one also asks for the CDF tables, which are made later.
             torch.nn.Module.load_state_dict(model, weights, strict=False)
         loss = train_point(
@@ -252,8 +263,7 @@ def train(
             "loss": "lmbda * 255^2 * MSE + bpp",
             "torch": torch.__version__.partition("+")[0],
         }
-        text = json.dumps(provenance, indent=2, sort_keys=True) + "\n"
-        write_file(target.with_suffix(".json"), text.encode())
-        write_file(target, save(half_weights(model)))
+        target.write_record(provenance)
+        target.write_weights(half_weights(model))
         (work / f"q{point.quality}.resume.pt").unlink(missing_ok=True)
     return [files[point.quality] for point in recipe.points if point.ships]

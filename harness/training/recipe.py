@@ -1,7 +1,7 @@
 """What is to be trained: a recipe (TOML) names a family, its widths and its rate points."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import UserError
@@ -12,7 +12,7 @@ from harness.training.optimizers import ADAM, MUON
 class Point:
     """One rate point of a recipe. `lmbda` weighs 255^2 * MSE against bits per pixel, `m` is its own width.
 
-    A point that does not ship is a start for others.
+    A point that does not ship is a start for others. `frozen`: first parts of the names of parameters that stay as they are.
     """
 
     quality: int
@@ -22,6 +22,7 @@ class Point:
     learning_rate: float
     start_from: int | None = None
     ships: bool = True
+    frozen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,10 @@ def read_recipe(path: Path) -> Recipe:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
         points = tuple(Point(**point) for point in raw.pop("points"))
-        recipe = Recipe(points=points, **raw)
         for point in points:
             _check_fields(point)
+        points = tuple(replace(point, frozen=tuple(point.frozen)) for point in points)
+        recipe = Recipe(points=points, **raw)
         _check_fields(recipe)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"recipe {path}: {error}") from error
@@ -62,6 +64,7 @@ def _check_fields(part: Recipe | Point) -> None:
         "family": str,
         "optimizer": str,
         "points": tuple,
+        "frozen": list | tuple,
         "ships": bool,
         "start_from": int | None,
     }
@@ -69,7 +72,9 @@ def _check_fields(part: Recipe | Point) -> None:
     for name, value in vars(part).items():
         is_truth = isinstance(value, bool)
         right = isinstance(value, kinds.get(name, int)) and is_truth == (name == "ships")
-        if not right or value == ():
+        if name == "frozen" and right:
+            right = all(isinstance(prefix, str) and prefix for prefix in value)
+        if not right or (name == "points" and not value):
             raise TypeError(f"{name} cannot be {value!r}")
         if name == "optimizer" and value not in {ADAM, MUON}:
             raise ValueError(f"{name} is {ADAM} or {MUON}, not {value!r}")

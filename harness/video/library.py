@@ -55,7 +55,7 @@ class VideoLibrary:
         self._calibrations: dict[tuple[str, ...], Calibration] = {}
 
     def names(self) -> list[str]:
-        return [self._own.name] if self._own else ssf2020.shipped()
+        return [self._own.name] if self._own else list(ssf2020.shipped())
 
     def codec(self, name: str) -> VideoCodec:
         if self._own is not None and name == self._own.name:

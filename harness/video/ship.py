@@ -1,7 +1,6 @@
 """Make trained weights a video codec that ships: tables, calibrations, digests, written once beside the weights."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from harness.build import DECODER as DECODER_SCOPE
 from harness.cdf import load_tables, save_tables
 from harness.codecs import checkpoint, ssf2020
+from harness.codecs.store import CodecFiles
 from harness.codecs.video import VideoCodec
 from harness.endpoints import Run
 from harness.errors import UserError
@@ -23,18 +23,18 @@ PRECISIONS = ("w4a4", "w8a8", "w12a12", "w16a16")
 
 
 def finalise(
-    weights: Path,
+    files: CodecFiles,
     *,
     clips: Callable[[], Sequence[Sequence[U8]]],
     gaussian: Path,
     run: Run,
     report: Callable[[str], None],
 ) -> VideoCodec:
-    """Write `qN.tables.npz`, the calibrations and a complete `qN.json` beside `qN.safetensors`.
+    """Write the tables, the calibrations and the complete record beside the weights.
 
     `clips` must be of training data; `gaussian`: the tables that all codecs share.
     """
-    state = checkpoint.read_checkpoint(weights)
+    state = checkpoint.read_checkpoint(files.weights)
     model = ssf2020.build_model(state)
     tables = ssf2020.tables_of(model, state)
     shared = load_tables(gaussian)
@@ -44,20 +44,17 @@ def finalise(
                 f"{name} made here differs from {gaussian}, which is the one that counts"
             )
     own = {name: table for name, table in tables.items() if name not in ssf2020.GAUSSIAN}
-    save_tables(weights.with_suffix(".tables.npz"), own)
-    record = weights.with_suffix(".json")
-    provenance = json.loads(record.read_text(encoding="utf-8"))
-    codec = ssf2020.to_codec(
-        model, own | shared, quality=int(weights.stem[1:]), provenance=provenance
-    )
-    write_file(record, _json(provenance | {"digest": codec.digest}))
-    calibrate(codec, weights, clips, run, report)
+    save_tables(files.tables, own)
+    record = files.read_record()
+    codec = ssf2020.to_codec(model, own | shared, quality=files.quality, provenance=record)
+    files.write_record(record | {"digest": codec.digest})
+    calibrate(codec, files, clips, run, report)
     return codec
 
 
 def calibrate(
     codec: VideoCodec,
-    weights: Path,
+    files: CodecFiles,
     clips: Callable[[], Sequence[Sequence[U8]]],
     run: Run,
     report: Callable[[str], None],
@@ -68,7 +65,7 @@ def calibrate(
     for network in quantized_networks("w16a16", DECODER_SCOPE):
         report(f"{codec.name}: {MIN_MAX} calibration of {network}")
         found[network] = library.calibration(codec.name, network, "w16a16", MIN_MAX)
-        path = weights.parents[2] / calibration_path(codec.name, network, MIN_MAX)
+        path = files.folder.parents[1] / calibration_path(codec.name, network, MIN_MAX)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, found[network].to_bytes())
     specifications = {
@@ -76,15 +73,8 @@ def calibrate(
         for precision in PRECISIONS
         for network, net in build(codec, precision, found, scope=DECODER_SCOPE).integers.items()
     }
-    record = weights.with_suffix(".json")
-    provenance = json.loads(record.read_text(encoding="utf-8"))
-    provenance["specifications"] = specifications
-    provenance["calibration"] = {
-        "clips": len(list(clips())),
-        "frames": sum(len(clip) for clip in clips()),
-    }
-    write_file(record, _json(provenance))
-
-
-def _json(provenance: Mapping[str, object]) -> bytes:
-    return (json.dumps(provenance, indent=2, sort_keys=True) + "\n").encode()
+    seen = [len(clip) for clip in clips()]
+    calibration = {"clips": len(seen), "frames": sum(seen)}
+    files.write_record(
+        files.read_record() | {"specifications": specifications, "calibration": calibration}
+    )

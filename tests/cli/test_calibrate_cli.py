@@ -14,7 +14,7 @@ from harness.encodings import VERSIONS, Encodings, read_encodings
 from harness.images import write_png
 from harness.library import Library
 
-NAMES = shipped()
+NAMES = list(shipped())
 needs_a_codec = pytest.mark.skipif(
     not NAMES, reason="no codec ships yet: make fixtures DATA=folder"
 )

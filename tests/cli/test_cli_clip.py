@@ -367,7 +367,7 @@ def test_codecs_lists_those_of_clips(
     monkeypatch.setattr(fixtures, "root", lambda: tmp_path)
     place = tmp_path / "video" / "ssf2020"
     place.mkdir(parents=True)
-    (place / "q3.safetensors").write_bytes(b"")
+    (place / "q3.safetensors.xz").write_bytes(b"")
     record = {"n": 40, "m": 32, "k": 24, "lmbda": 0.005, "steps": 3500, "digest": "d" * 64, "rd": {"bpp": 0.25, "psnr": 31.5}}  # fmt: skip
     (place / "q3.json").write_text(json.dumps(record))
     assert invoke(["codecs"]) == 0
@@ -381,7 +381,7 @@ def test_codecs_lists_those_of_clips(
     assert "ssf2020/q3" in capfd.readouterr().out
     (place / "q3.json").write_text("{")
     assert invoke(["codecs"]) == 2
-    assert "cannot read what ships" in capfd.readouterr().err
+    assert "codec ssf2020/q3: cannot read its .json" in capfd.readouterr().err
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,7 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(
     pictures: Path, extra: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = pictures.parent / "out"
-    codec = shipped()[0]
+    codec = next(iter(shipped()))
     arguments = ["rd", "--images", str(pictures), "--codec", codec, "--out", str(out), *extra]
     assert invoke(arguments) == 2
     error = capsys.readouterr().err
@@ -73,7 +73,7 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(
 @pytest.mark.platform
 @needs_a_codec
 def test_a_real_run(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    codec, out = shipped()[0], pictures.parent / "out"
+    codec, out = next(iter(shipped())), pictures.parent / "out"
     arguments = ["rd", "--images", str(pictures), "--codec", codec, "--out", str(out)]
     code = invoke([*arguments, "--precision", "w8a8", "--variant", "w4a4"])
     results = json.loads((out / "rd.json").read_text(encoding="utf-8"))
@@ -111,7 +111,7 @@ def test_a_codec_below_jpeg_is_exit_code_1(
         "harness.cli.rd_task.jpeg_curve",
         lambda _: tuple(JpegPoint(quality=q, bpp=10.0 ** (q - 3), psnr=99.0) for q in range(6)),
     )
-    codec, out = shipped()[0], pictures.parent / "out"
+    codec, out = next(iter(shipped())), pictures.parent / "out"
     arguments = ["rd", "--images", str(pictures), "--codec", codec, "--out", str(out)]
     assert invoke([*arguments, "--precision", "w4a4"]) == 1
     results = json.loads((out / "rd.json").read_text(encoding="utf-8"))
@@ -127,7 +127,7 @@ def test_a_search_says_what_it_tried_and_why_it_ended(
     pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One rate point has no BD-rate, so no width is shown to do; widths that cannot be built are passed."""
-    codec, out = shipped()[0], pictures.parent / "out"
+    codec, out = next(iter(shipped())), pictures.parent / "out"
     arguments = ["rd", "--images", str(pictures), "--codec", codec, "--out", str(out)]
     arguments += ["--precision", "fp32", "--narrowest", "1.5"]
     invoke(arguments)

@@ -23,6 +23,7 @@ from harness.calibrate import observe
 from harness.cdf import load_tables, save_tables
 from harness.codecs import checkpoint
 from harness.codecs.base import FAMILIES, Family
+from harness.codecs.store import CodecFiles
 from harness.errors import UserError
 from harness.library import Library, calibration_path, check_specification, own_codec
 from harness.network import Abs, Gdn, LeakyRelu, Relu
@@ -374,20 +375,20 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "codecs" / family.name
     folder.mkdir(parents=True)
     state = state_of(family)
-    weights = folder / "q3.safetensors"
-    save_file(state, weights)
+    files = CodecFiles(folder, 3)
+    files.write_weights(state)
     codec = foreign(state)
     shared = {"scale_thresholds": codec.scale_thresholds, **codec.y_tables.to_arrays("y")}
     save_tables(folder.parent / "gaussian.npz", shared)
     own = {"medians": codec.medians, **codec.z_tables.to_arrays("z")}
     save_tables(folder / "q3.tables.npz", own)
-    (folder / "q3.json").write_text(json.dumps({"digest": codec.digest}))
+    files.write_record({"digest": codec.digest})
     monkeypatch.setattr(fixtures, "root", lambda: tmp_path)
-    return weights
+    return files.weights
 
 
 def test_a_small_codec_ships(small: Path) -> None:
-    assert checkpoint.shipped() == ["mbt2018-mean/q3"]
+    assert list(checkpoint.shipped()) == ["mbt2018-mean/q3"]
     assert checkpoint.load_shipped("mbt2018-mean/q3").quality == 3
     with pytest.raises(UserError, match="there are: mbt2018-mean/q3"):
         checkpoint.load_shipped("mbt2018-mean/q9")
@@ -419,12 +420,14 @@ def test_a_tampered_table_is_found(file: str, name: str, small: Path) -> None:
 def test_a_tampered_weight_is_found(small: Path) -> None:
     state = checkpoint.read_checkpoint(small)
     state["h_s.2.weight"][0, 0, 0, 0] += 2**-10
-    save_file(state, small)
+    CodecFiles(small.parent, 3).write_weights(state)
     with pytest.raises(UserError, match="do not match the digest"):
         checkpoint.load_shipped("mbt2018-mean/q3")
 
 
-@pytest.mark.parametrize("file", ["q3.json", "q3.tables.npz", "q3.safetensors", "../gaussian.npz"])
+@pytest.mark.parametrize(
+    "file", ["q3.json", "q3.tables.npz", "q3.safetensors.xz", "../gaussian.npz"]
+)
 @pytest.mark.parametrize("damage", ["cut", "gone", "noise"])
 def test_a_damaged_file_of_a_shipped_codec_is_one_line(file: str, damage: str, small: Path) -> None:
     path = small.parent / file
@@ -463,7 +466,7 @@ def test_a_library_checks_what_it_ships(small: Path) -> None:
     kept.parent.mkdir(parents=True)
     kept.write_bytes(ranges.to_bytes())
     right = build(codec, "w8a8", {"h_s": ranges}).specification
-    record = small.with_suffix(".json")
+    record = CodecFiles(small.parent, 3).record
     record.write_text(json.dumps({"digest": codec.digest, "specifications": {"h_s w8a8": right}}))
     assert Library().build(codec.name, "w8a8").specification == right
     record.write_text(

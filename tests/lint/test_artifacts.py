@@ -19,7 +19,7 @@ from harness.lowerings.base import LOWERINGS, Source
 if not checkpoint.shipped():
     pytest.skip("no codec ships yet: make fixtures", allow_module_level=True)
 # One codec of each end of the list: two families.
-FIRST, LAST = checkpoint.shipped()[0], checkpoint.shipped()[-1]
+FIRST, *_, LAST = checkpoint.shipped()
 INTEGER = [item.name for item in LOWERINGS if item.realises == "integer"]
 CONTROLS = {
     "fp32": "float-reduction",

@@ -1,6 +1,5 @@
 """Clips made of photographs, and scale-space flow trained on them."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from harness.case import rng
 from harness.codecs import ssf2020
+from harness.codecs.checkpoint import read_checkpoint
+from harness.codecs.store import CodecFiles
+from harness.errors import UserError
 from harness.training.clips import Clips, clip_rate_and_distortion, make_clip
 from harness.training.loop import Progress, train
 from harness.training.recipe import Point, Recipe
@@ -96,6 +97,31 @@ def test_rates_and_errors_are_means_over_frames() -> None:
     assert not torch.equal(mse, error)
 
 
+def test_what_is_frozen_stays_and_the_rest_learns(folder: Path, tmp_path: Path) -> None:
+    common = {"lmbda": 0.01, "learning_rate": 1e-3, "m": 6}
+    start = Point(quality=4, steps=1, ships=False, **common)
+
+    def trained(prefix: str) -> dict[str, torch.Tensor]:
+        held = Point(quality=5, steps=2, start_from=4, frozen=(prefix,), **common)
+        recipe = Recipe(family=ssf2020.NAME, n=4, seed=1, points=(start, held), optimizer="muon")
+        (files,) = train(
+            recipe, Clips(folder), tmp_path / "out", work=tmp_path / "work", report=lambda _: None
+        )
+        return read_checkpoint(files.weights)
+
+    after = trained("img_")
+    before = read_checkpoint(CodecFiles(tmp_path / "work", 4).weights)
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert {name.partition(".")[0] for name in changed} == {
+        f"{branch}_{part}"
+        for branch in ("motion", "res")
+        for part in ("encoder", "decoder", "hyperprior")
+    }
+    CodecFiles(tmp_path / "out", 5).weights.unlink()
+    with pytest.raises(UserError, match="'image_': no parameter begins with that"):
+        trained("image_")
+
+
 def test_training_goes_through_both_stages_and_starts_wider_ones(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -108,12 +134,12 @@ def test_training_goes_through_both_stages_and_starts_wider_ones(
     seen: list[Progress] = []
     subject = Clips(folder)
     files = train(recipe, subject, tmp_path / "out", work=tmp_path / "work", report=seen.append)
-    assert [file.name for file in files] == ["q5.safetensors", "q7.safetensors"]
+    assert files == [CodecFiles(tmp_path / "out", 5), CodecFiles(tmp_path / "out", 7)]
     assert [(p.quality, p.step) for p in seen] == [(5, 4), (7, 1)]
-    record = json.loads(files[0].with_suffix(".json").read_text())
+    record = files[0].read_record()
     assert (record["family"], record["n"], record["m"], record["images"]) == ("ssf2020", 4, 6, 2)
     # The residual decoder's inputs, residual then motion, are widened each by itself.
-    narrow = load_file(files[0])
+    narrow = read_checkpoint(files[0].weights)
     fresh = dict(ssf2020.build(4, 8, 4).named_parameters())
     wide = widen(narrow, fresh, subject.stacked)["res_decoder.0.weight"]
     old = narrow["res_decoder.0.weight"].float()

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from harness import fixtures
 from harness.case import rng
 from harness.codecs import checkpoint, ssf2020
 from harness.codecs.base import FAMILIES, Family
+from harness.codecs.store import CodecFiles
 from harness.errors import UserError
 from harness.training import loop
 from harness.training.loop import Progress, half_weights, train
@@ -85,14 +85,14 @@ def run(
 def trained(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
     folder = tmp_path_factory.mktemp("trained")
     progress: list[Progress] = []
-    assert run(folder, photographs, progress.append) == [folder / "out" / "q3.safetensors"]
+    assert run(folder, photographs, progress.append) == [CodecFiles(folder / "out", 3)]
     return folder, progress
 
 
 def test_weights_and_a_record_are_written(trained: tuple[Path, list]) -> None:
     folder, progress = trained
-    assert sorted(p.name for p in (folder / "out").iterdir()) == ["q3.json", "q3.safetensors"]
-    assert sorted(p.name for p in (folder / "work").iterdir()) == ["q0.json", "q0.safetensors"]
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["q3.json", "q3.safetensors.xz"]
+    assert sorted(p.name for p in (folder / "work").iterdir()) == ["q0.json", "q0.safetensors.xz"]
     assert [(p.quality, p.step, p.steps) for p in progress] == [(0, 3, 3), (3, 3, 3)]
     assert all(np.isfinite([p.loss, p.bpp, p.psnr]).all() for p in progress)
     record = json.loads((folder / "out" / "q3.json").read_text())
@@ -104,7 +104,7 @@ def test_weights_and_a_record_are_written(trained: tuple[Path, list]) -> None:
 
 
 def test_the_weights_are_a_codec(trained: tuple[Path, list]) -> None:
-    state = checkpoint.read_checkpoint(trained[0] / "out" / "q3.safetensors")
+    state = checkpoint.read_checkpoint(trained[0] / "out" / "q3.safetensors.xz")
     assert {tensor.dtype for tensor in state.values()} == {torch.float16}
     codec = checkpoint.load_foreign(state, family=None, quality=3, origin="test")
     assert codec.networks["g_s"].in_channels == 12
@@ -112,11 +112,11 @@ def test_the_weights_are_a_codec(trained: tuple[Path, list]) -> None:
 
 def test_what_is_there_is_not_trained_again(trained: tuple[Path, list], photographs: Path) -> None:
     folder, _ = trained
-    before = (folder / "out" / "q3.safetensors").read_bytes()
+    before = (folder / "out" / "q3.safetensors.xz").read_bytes()
     progress: list[Progress] = []
-    assert run(folder, photographs, progress.append) == [folder / "out" / "q3.safetensors"]
+    assert run(folder, photographs, progress.append) == [CodecFiles(folder / "out", 3)]
     assert progress == []
-    assert (folder / "out" / "q3.safetensors").read_bytes() == before
+    assert (folder / "out" / "q3.safetensors.xz").read_bytes() == before
 
 
 def test_an_interrupted_run_goes_on_as_if_it_never_stopped(
@@ -137,8 +137,11 @@ def test_an_interrupted_run_goes_on_as_if_it_never_stopped(
     run(tmp_path, photographs, seen.append)
     assert [(p.quality, p.step) for p in seen] == [(3, 3)]
     assert not list((tmp_path / "work").glob("*.resume.pt"))
-    for file in ("out/q3.safetensors", "work/q0.safetensors"):
-        ours, theirs = load_file(tmp_path / file), load_file(trained[0] / file)
+    for file in ("out/q3.safetensors.xz", "work/q0.safetensors.xz"):
+        ours, theirs = (
+            checkpoint.read_checkpoint(tmp_path / file),
+            checkpoint.read_checkpoint(trained[0] / file),
+        )
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours), file
 
@@ -147,8 +150,8 @@ def test_another_seed_is_another_model(
     trained: tuple[Path, list], photographs: Path, tmp_path: Path
 ) -> None:
     run(tmp_path, photographs, lambda _: None, POINTS.replace("seed = 7", "seed = 8"))
-    ours = load_file(tmp_path / "work" / "q0.safetensors")
-    theirs = load_file(trained[0] / "work" / "q0.safetensors")
+    ours = checkpoint.read_checkpoint(tmp_path / "work" / "q0.safetensors.xz")
+    theirs = checkpoint.read_checkpoint(trained[0] / "work" / "q0.safetensors.xz")
     assert not torch.equal(ours["g_a.0.weight"], theirs["g_a.0.weight"])
 
 
@@ -209,6 +212,9 @@ BAD = {
     "half a channel": (RECIPE.replace("m = 12", "m = 12.5"), "m "),
     "a truth": (RECIPE.replace("m = 12", "m = true"), "m "),
     "ships as a word": (RECIPE.replace("ships = false", 'ships = "no"'), "ships"),
+    "frozen is a word": (RECIPE.replace("ships = false", 'frozen = "g_a"'), "frozen"),
+    "frozen is a number": (RECIPE.replace("ships = false", "frozen = [3]"), "frozen"),
+    "frozen is nothing": (RECIPE.replace("ships = false", 'frozen = [""]'), "frozen"),
     "no steps": (RECIPE.replace("steps = 3", "steps = 0", 1), "steps"),
     "a start that is not there": (RECIPE.replace("start_from = 0", "start_from = 9"), "q9"),
     "a start in itself": (RECIPE.replace("start_from = 0", "start_from = 3"), "q3"),
