@@ -10,11 +10,11 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import numpy as np
 
 from harness import reference
-from harness.build import Build
 from harness.calibrate import observe
 from harness.case import rng
 from harness.cdf import scale_thresholds
@@ -45,6 +45,22 @@ class Choice:
         return f"{self.lowering}: {PASSES}" + "".join(f"; not {each}" for each in rejected)
 
 
+class Quantized(Protocol):
+    """A build of a codec of pictures or of clips: `sources` are what integer lowerings make its quantized networks of."""
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def specification(self) -> str: ...
+
+    @property
+    def integers(self) -> Mapping[str, IntegerNet]: ...
+
+    @property
+    def sources(self) -> Mapping[str, Source]: ...
+
+
 class Chooser:
     """Choices by platform and specification, each made once; safe to share between threads."""
 
@@ -52,7 +68,7 @@ class Chooser:
         self._lock = threading.Lock()
         self._choices: dict[tuple[str, str, str], Choice] = {}
 
-    def choice(self, platform: str, made: Build, run: Run) -> Choice:
+    def choice(self, platform: str, made: Quantized, run: Run) -> Choice:
         key = (platform, made.precision, made.specification)
         with self._lock:
             if key not in self._choices:
@@ -68,9 +84,9 @@ class Chooser:
         }
 
 
-def choose(made: Build, run: Run) -> Choice:
+def choose(made: Quantized, run: Run) -> Choice:
     """Try the integer lowerings, fastest first; Unsupported if none gives the known answers where `run` runs."""
-    if made.integer is None:
+    if not made.integers:
         raise UserError(
             f"--lowering auto chooses among integer lowerings; {made.precision} has none"
         )
@@ -83,7 +99,7 @@ def choose(made: Build, run: Run) -> Choice:
     raise Unsupported(f"no integer lowering gives the known answers here: {reasons}")
 
 
-def _problem(lowering: str, made: Build, run: Run) -> str:
+def _problem(lowering: str, made: Quantized, run: Run) -> str:
     """Why a lowering cannot be used for a build where `run` runs; empty if it can."""
     try:
         for source in made.sources.values():

@@ -82,15 +82,16 @@ class Inputs:
     def build_for(self, case: Case, platform: str, run: Run) -> AnyBuild:
         """The case's build; with lowering `auto`, the fastest that gives the known answers where `run` runs."""
         name = f"{case.codec}/q{case.quality}"
+        build: Builds | VideoBuilds | None = self.build
         if case.codec in VIDEO_FAMILIES:
-            if self.build_video is None:
-                raise HarnessError(f"{case}: nothing here builds video codecs")
-            return self.build_video(name, case.precision, case.lowering, scope=case.scope)
+            build = self.build_video
+        if build is None:
+            raise HarnessError(f"{case}: nothing here builds video codecs")
         if case.lowering != AUTO:
-            return self.build(name, case.precision, case.lowering, scope=case.scope)
-        made = self.build(name, case.precision, scope=case.scope)
+            return build(name, case.precision, case.lowering, scope=case.scope)
+        made = build(name, case.precision, scope=case.scope)
         choice = self.chooser.choice(platform, made, run)
-        return self.build(name, case.precision, choice.lowering, scope=case.scope)
+        return build(name, case.precision, choice.lowering, scope=case.scope)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -20,9 +20,12 @@ from rich.progress import (
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from harness.auto import Quantized
     from harness.build import Build
     from harness.library import Library
     from harness.video.library import VideoLibrary
+
+B_co = TypeVar("B_co", bound="Quantized", covariant=True)
 
 app = typer.Typer(
     help="Encode here, decode there, compare every bit: determinism checks for learned codecs.",
@@ -167,14 +170,22 @@ def open_library(
     return library
 
 
+class Builder(Protocol[B_co]):
+    """A library, of pictures or of clips."""
+
+    def build(
+        self, name: str, precision: str, lowering: str | None = None, *, scope: str = ...
+    ) -> B_co: ...
+
+
 def build_for(
-    library: "Library",
+    library: Builder[B_co],
     name: str,
     precision: str,
     lowering: str | None,
     scope: str,
     platform: str,
-) -> "Build":
+) -> B_co:
     """A build whose lowering, where it is `auto`, is chosen on the platform that will run it; the choice is told."""
     from harness.auto import AUTO, choose
     from harness.cells import platform_runner

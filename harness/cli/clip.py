@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import typer
 
-from harness.cli.app import Choice, Choosing, name_of, progress_bar
+from harness.cli.app import Choice, Choosing, build_for, name_of, progress_bar
 from harness.cli.clip_options import Input
 from harness.errors import UserError
 
@@ -185,14 +185,9 @@ def export_clip_codec(choice: Choice, out: Path) -> None:
 @contextmanager
 def _built(choice: Choice) -> Iterator[tuple["VideoBuild", "Run"]]:
     """The build that is meant, and who runs its networks; UserError if there is none such."""
-    from harness.auto import AUTO
     from harness.platforms.pool import Pool
     from harness.video.library import VideoLibrary
 
-    if choice.lowering == AUTO:
-        raise UserError(
-            "--lowering auto is for codecs of pictures: name a lowering, or leave it away"
-        )
     if choice.calibration:
         raise UserError("--calibration is for codecs of pictures: give --calibrate FOLDER of clips")
     folder = choice.calibrate
@@ -204,7 +199,12 @@ def _built(choice: Choice) -> Iterator[tuple["VideoBuild", "Run"]]:
             run=_runner(pool, CALIBRATES_ON),
         )
         name = name_of(library, choice.family, choice.quality)
-        yield library.build(name, choice.precision, choice.lowering, scope=choice.scope), run
+        yield (
+            build_for(
+                library, name, choice.precision, choice.lowering, choice.scope, choice.platform
+            ),
+            run,
+        )
 
 
 def _own(choice: Choice) -> "VideoCodec | None":

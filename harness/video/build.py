@@ -59,6 +59,7 @@ class VideoBuild:
     calibrator: str
     artifacts: Mapping[str, Artifact]
     integers: Mapping[str, IntegerNet]
+    sources: Mapping[str, Source]
 
     @property
     def is_integer(self) -> bool:
@@ -126,16 +127,20 @@ def build(
             f"lowering {lowering} does not realise precision {name}; that takes {default_lowering(name)}"
         )
     integers = specifications(codec, parsed, calibrations, quantized) if parsed else {}
-    artifacts = {
-        network: (chosen if network in quantized else LOWERINGS[FLOAT]).lower(
-            Source(
-                codec=codec.name,
-                network=codec.networks[network],
-                ranges=calibrations.get(network),
-                integer=integers.get(network),
-            )
+    sources = {
+        name: Source(
+            codec=codec.name,
+            network=codec.networks[name],
+            ranges=calibrations.get(name),
+            integer=integers.get(name),
         )
-        for network in codec.networks
+        for name in quantized
+    }
+    artifacts = {
+        name: chosen.lower(sources[name])
+        if name in sources
+        else LOWERINGS[FLOAT].lower(Source(codec=codec.name, network=network))
+        for name, network in codec.networks.items()
     }
     integer_loop = network_name(IMAGE, DECODER) in integers
     artifacts[WARP] = lower_integer(WARP_SPECIFICATION) if integer_loop else lower_float()
@@ -149,6 +154,7 @@ def build(
         else ", ".join(dict.fromkeys(calibrations[n].calibrator for n in quantized)),
         artifacts=artifacts,
         integers=integers,
+        sources=sources,
     )
 
 

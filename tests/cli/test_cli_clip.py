@@ -265,7 +265,7 @@ def test_what_does_not_fit_is_one_line(
         ("codes pictures: give", "moving"): ["encode", folder, "-o", out, "--codec", "mbt2018-mean/q3"],
         ("are of clips",): ["encode", picture, "-o", out, "--frames", 3],
         ("there are: ",): ["encode", folder, "-o", out, "--codec", "ssf2020/q77"],
-        ("--lowering auto",): [*encode, "--lowering", "auto"],
+        ("--lowering auto", "fp32"): [*encode, "--precision", "fp32", "--lowering", "auto"],
         ("--calibration",): [*encode, "--calibration", "h_s=x.xz"],
         ("no size", "4x"): [*encode, "--size", "4x"],
         ("does not say the size",): ["encode", raw, "-o", out, "--codec", CODEC],
@@ -284,6 +284,21 @@ def test_what_does_not_fit_is_one_line(
         line = command(*arguments, code=2)
         assert all(each in line for each in says), line
     assert set(tmp_path.rglob("*")) == files
+
+
+def test_the_machine_chooses_a_lowering_and_the_stream_is_the_same(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    streams = []
+    for lowering in ([], ["--lowering", "auto"]):
+        out = tmp_path / f"{len(lowering)}.xckv"
+        assert (
+            invoke(["encode", str(folder), "-o", str(out), "--codec", "ssf2020/q5", *lowering]) == 0
+        )
+        told = capfd.readouterr().out
+        assert ("lowering on ort-cpu: " in told) == bool(lowering)
+        streams.append(out.read_bytes())
+    assert streams[0] == streams[1]
 
 
 def test_a_stream_of_another_build_is_refused(
