@@ -75,10 +75,8 @@ class Build:
 
 def split_profile(profile: str) -> tuple[str, str]:
     """Precision and scope of a bitstream's arithmetic profile."""
-    if profile == "float32":
-        return "fp32", HYPERPRIOR
     precision, _, scope = profile.partition("/")
-    return precision, scope or HYPERPRIOR
+    return "fp32" if precision == "float32" else precision, scope or HYPERPRIOR
 
 
 def build(

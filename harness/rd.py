@@ -14,6 +14,8 @@ from harness.ms_ssim import decibels
 
 SCOPES = ("hyperprior", "decoder")
 DEFAULT_SCOPE = SCOPES[0]
+# Of clips: the fixed-point warp by itself, which changes fp32 too.
+WARP_SCOPE = "warp"
 OWN_CALIBRATOR = "own"
 # Variants from this many bits on are held against JPEG; narrower ones are there to show what narrowness costs.
 JUDGED_BITS = 8
@@ -55,7 +57,7 @@ class Variant:
         True
         """
         precision, *rest = label.split() or [""]
-        scope = rest.pop(0) if rest and rest[0] in SCOPES else DEFAULT_SCOPE
+        scope = rest.pop(0) if rest and rest[0] in (*SCOPES, WARP_SCOPE) else DEFAULT_SCOPE
         calibrator = rest.pop(0) if rest else OWN_CALIBRATOR
         if rest or not precision:
             raise UserError(
@@ -89,15 +91,17 @@ def variants(
     calibrators: Sequence[str],
     others: Sequence[Variant] = (),
 ) -> list[Variant]:
-    """The anchor, every combination, the others, each once. FP32 quantizes nothing: it has no scope and no calibrator."""
+    """The anchor, every combination, the others, each once. FP32 quantizes nothing: it has no calibrator, and no scope but the warp's."""
     chosen = [
         Variant(precision=precision, scope=scope, calibrator=calibrator)
         for scope in scopes
         for calibrator in calibrators
         for precision in precisions
     ]
-    quantized = [v for v in (*chosen, *others) if v.precision != ANCHOR.precision]
-    return list(dict.fromkeys([ANCHOR, *quantized]))
+    real = [
+        v for v in (*chosen, *others) if v.precision != ANCHOR.precision or v.scope == WARP_SCOPE
+    ]
+    return list(dict.fromkeys([ANCHOR, *real]))
 
 
 @dataclass(frozen=True, kw_only=True)

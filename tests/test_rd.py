@@ -32,7 +32,15 @@ def test_the_anchor_is_always_there_and_there_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("scope", rd.SCOPES)
+def test_fp32_has_a_curve_of_its_own_with_the_integer_warp() -> None:
+    warp = Variant.parse("fp32 warp")
+    assert variants([], ["hyperprior"], ["own"], [Variant.parse("fp32 decoder"), warp, warp]) == [
+        ANCHOR,
+        warp,
+    ]
+
+
+@pytest.mark.parametrize("scope", [*rd.SCOPES, rd.WARP_SCOPE])
 @pytest.mark.parametrize("calibrator", ["own", "mse"])
 def test_a_label_is_read_back(scope: str, calibrator: str) -> None:
     variant = Variant(precision="w4a4-o4", scope=scope, calibrator=calibrator)

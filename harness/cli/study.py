@@ -55,7 +55,7 @@ def ssf(
         list[str] | None,
         typer.Option(
             help="One more curve: precision, scope and calibrator, as in 'w16a16 decoder', 'w4a4 mse' or 'w4a4 mse:tensor'"
-            " (one scale a tensor); repeatable."
+            " (one scale a tensor), or 'fp32 warp' (the fixed-point warp by itself); repeatable."
         ),
     ] = None,
     calibrate: Annotated[

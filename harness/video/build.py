@@ -25,6 +25,7 @@ from harness.integer_layer import Target
 from harness.lowerings.base import FLOAT, LOWERINGS, Artifact, Source, default_lowering
 from harness.precision import CONTROLS, Precision, read_precision
 from harness.quantize import Observer, quantize_h_s, quantize_synthesis
+from harness.rd import WARP_SCOPE
 from harness.specification import IntegerNet
 from harness.warp.graph import lower_float, lower_integer
 from harness.warp.specification import PICTURE_MAX, WarpSpecification
@@ -69,13 +70,13 @@ class VideoBuild:
     @property
     def has_integer_pictures(self) -> bool:
         """Whether the whole P-frame loop is in integers."""
-        return self.artifacts[WARP].integer
+        return network_name(IMAGE, DECODER) in self.integers
 
     @property
     def specification(self) -> str:
         """Identifies the function that computes what the scope gates."""
         names = quantized_networks(self.precision, self.scope)
-        if self.has_integer_pictures:
+        if self.artifacts[WARP].integer:
             names = (*names, WARP)
         parts = " ".join(self.artifacts[name].specification for name in names)
         return hashlib.sha256(parts.encode()).hexdigest()
@@ -83,9 +84,11 @@ class VideoBuild:
     @property
     def profile(self) -> str:
         """The arithmetic profile that a bitstream names."""
-        if self.precision == "fp32":
-            return "float32"
-        return self.precision if self.scope == HYPERPRIOR else f"{self.precision}/{self.scope}"
+        precision = "float32" if self.precision == "fp32" else self.precision
+        has_scope = self.scope == WARP_SCOPE or (
+            self.scope == DECODER_SCOPE and self.precision != "fp32"
+        )
+        return f"{precision}/{self.scope}" if has_scope else precision
 
     def fraction_bits(self, branch: str) -> int | None:
         """Fraction bits of the means and of y_hat of a branch; None where they are floats."""
@@ -110,8 +113,10 @@ def build(
 
     `calibrations` has one of each network that is quantized, by its name.
     """
-    if scope not in {HYPERPRIOR, DECODER_SCOPE}:
-        raise UserError(f"no scope {scope!r}; there are {HYPERPRIOR} and {DECODER_SCOPE}")
+    if scope not in {HYPERPRIOR, DECODER_SCOPE, WARP_SCOPE}:
+        raise UserError(
+            f"no scope {scope!r}; there are {HYPERPRIOR}, {DECODER_SCOPE} and {WARP_SCOPE}"
+        )
     parsed = None if precision in CONTROLS else read_precision(precision)
     name = parsed.name if parsed else precision
     lowering = lowering or default_lowering(name)
@@ -142,8 +147,8 @@ def build(
         else LOWERINGS[FLOAT].lower(Source(codec=codec.name, network=network))
         for name, network in codec.networks.items()
     }
-    integer_loop = network_name(IMAGE, DECODER) in integers
-    artifacts[WARP] = lower_integer(WARP_SPECIFICATION) if integer_loop else lower_float()
+    integer_warp = scope == WARP_SCOPE or network_name(IMAGE, DECODER) in integers
+    artifacts[WARP] = lower_integer(WARP_SPECIFICATION) if integer_warp else lower_float()
     return VideoBuild(
         codec=codec,
         precision=name,

@@ -9,7 +9,6 @@ number of frames.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from harness.codecs.video import (
 )
 from harness.endpoints import Arrays, Run
 from harness.errors import StreamError
-from harness.images import pad_to_multiple, to_pixels, to_tensor, unpad
+from harness.images import pad_to_multiple, to_tensor
 from harness.latent_coding import (
     channel_indexes,
     checked_indexes,
@@ -41,16 +40,28 @@ from harness.latent_coding import (
     round_symbols,
 )
 from harness.trace import TensorRecord, Trace
-from harness.video.build import WARP, VideoBuild, decoder_fraction_bits, network_name
+from harness.video.build import (
+    WARP,
+    WARP_SPECIFICATION,
+    VideoBuild,
+    decoder_fraction_bits,
+    network_name,
+)
+from harness.video.latent import Latent, parameters_hash
+from harness.video.pictures import (
+    Picture,
+    as_fixed,
+    as_float,
+    clamped,
+    motion_as_fixed,
+    picture_of,
+)
 from harness.video_stream import Branch as CodedBranch
 from harness.video_stream import Frame, FrameKind
-from harness.warp.specification import PICTURE_FRACTION_BITS, PICTURE_MAX
 
 I32 = NDArray[np.int32]
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
-# float32 in a float codec, int32 where pictures are integers.
-Picture = NDArray[Any]
 # The names by which platforms know the kinds of networks.
 ROLES = {ENCODER: "g_a", HYPER_ENCODER: "h_a", SCALE: "h_s", MEAN: "h_s", DECODER: "g_s"}
 # Told of every latent that an encoder makes: branch, y float32 [1, C, H, W], z symbols int32.
@@ -99,9 +110,9 @@ def encode(
             reference = end.key_frame(latents[0])
         else:
             assert reference is not None
-            motion = end.code(MOTION, np.concatenate([x, end.as_float(reference)], axis=1), observe)
+            motion = end.code(MOTION, np.concatenate([x, as_float(reference)], axis=1), observe)
             prediction = end.predict(motion, reference)
-            residual = end.code(RESIDUAL, x - end.as_float(prediction), observe)
+            residual = end.code(RESIDUAL, x - as_float(prediction), observe)
             latents = [motion, residual]
             reference = end.rebuild(motion, residual, prediction)
         trace = _trace(latents, reference, size)
@@ -110,7 +121,7 @@ def encode(
                 number=number,
                 kind=FrameKind.KEY if is_key else FrameKind.INTER,
                 branches=tuple(latent.coded() for latent in latents),
-                parameters_hash=_parameters_hash(latents),
+                parameters_hash=parameters_hash(latents),
                 picture_hash=symbol_hash(trace.array("picture"))
                 if made.has_integer_pictures
                 else b"",
@@ -146,7 +157,7 @@ def decode(
             reference = end.rebuild(motion, residual, prediction)
         trace = _trace(latents, reference if reconstruct else None, size)
         problem = next((latent.problem for latent in latents if latent.problem), "")
-        if not problem and _parameters_hash(latents) != frame.parameters_hash:
+        if not problem and parameters_hash(latents) != frame.parameters_hash:
             problem = "the entropy parameters do not match the stream's hash"
         checks_picture = not problem and reconstruct and made.has_integer_pictures
         if checks_picture and symbol_hash(trace.array("picture")) != frame.picture_hash:
@@ -156,44 +167,6 @@ def decode(
             trace=trace,
             problem=f"frame {frame.number}: {problem}" if problem else "",
         )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Latent:
-    """One coded latent and what both ends know of it. `y_hat` is int32 in an integer build, else float32."""
-
-    branch: str
-    z_symbols: I32
-    parameters: Arrays
-    y_symbols: I32
-    y_hat: Picture
-    payload_z: bytes = b""
-    payload_y: bytes = b""
-    problem: str = ""
-
-    @property
-    def indexes(self) -> I32:
-        return np.asarray(self.parameters["indexes"], np.int32)
-
-    def coded(self) -> CodedBranch:
-        return CodedBranch(
-            name=self.branch,
-            payload_z=self.payload_z,
-            payload_y=self.payload_y,
-            z_hash=symbol_hash(self.z_symbols),
-            index_hash=symbol_hash(self.indexes),
-            y_hash=symbol_hash(self.y_symbols),
-        )
-
-    def tensors(self) -> dict[str, Picture]:
-        """In graph order, named `branch.tensor`."""
-        found = {
-            "z_symbols": self.z_symbols,
-            **self.parameters,
-            "y_symbols": self.y_symbols,
-            "y_hat": self.y_hat,
-        }
-        return {f"{self.branch}.{name}": array for name, array in found.items()}
 
 
 class _End:
@@ -206,7 +179,7 @@ class _End:
         artifact = self._made.artifacts[network_name(branch, part)]
         return self._run(ROLES[part], artifact, feeds)
 
-    def code(self, branch: str, x: F32, observe: Observe) -> _Latent:
+    def code(self, branch: str, x: F32, observe: Observe) -> Latent:
         """Analyse and entropy-code one branch of a frame."""
         codec, of = self._made.codec, self._made.codec.branches[branch]
         y = np.asarray(self._network(branch, ENCODER, {"x": x})["y"], np.float32)
@@ -217,7 +190,7 @@ class _End:
         bits = self._made.fraction_bits(branch)
         y_symbols = round_symbols(y - float_means(parameters["means_hat"], bits))
         indexes = np.asarray(parameters["indexes"], np.int32)
-        return _Latent(
+        return Latent(
             branch=branch,
             z_symbols=z_symbols,
             parameters=parameters,
@@ -227,7 +200,7 @@ class _End:
             payload_y=encode_symbols(y_symbols, indexes, codec.y_tables),
         )
 
-    def decode(self, coded: CodedBranch, size: tuple[int, int]) -> _Latent:
+    def decode(self, coded: CodedBranch, size: tuple[int, int]) -> Latent:
         """Entropy-decode one branch of a frame."""
         codec, of = self._made.codec, self._made.codec.branches[coded.name]
         rows, columns = (-(-n // VIDEO_DOWNSAMPLING) for n in size)
@@ -245,7 +218,7 @@ class _End:
             problem = f"the y symbols of {coded.name} do not match the stream's hash"
         elif symbol_hash(indexes) != coded.index_hash:
             problem = f"the CDF indexes of {coded.name} do not match the stream's hash"
-        return _Latent(
+        return Latent(
             branch=coded.name,
             z_symbols=z_symbols,
             parameters=parameters,
@@ -278,7 +251,7 @@ class _End:
             return float_y_hat(y_symbols, np.asarray(parameters["means_hat"], np.float32))
         return fixed_y_hat(y_symbols, parameters["means_hat"], bits)
 
-    def _synthesis(self, branch: str, *latents: _Latent) -> Picture:
+    def _synthesis(self, branch: str, *latents: Latent) -> Picture:
         """The output of a branch's decoder, which reads the y_hat of all `latents` side by side."""
         made, name = self._made, network_name(branch, DECODER)
         output = made.codec.branches[branch].networks[DECODER].outputs[0]
@@ -296,43 +269,29 @@ class _End:
         feed = np.concatenate(fixed, axis=1).astype(np.int32)
         return self._network(branch, DECODER, {"y_hat": feed})[output].astype(np.int32, copy=False)
 
-    def key_frame(self, latent: _Latent) -> Picture:
+    def key_frame(self, latent: Latent) -> Picture:
         """The new reference."""
-        return self._clamped(self._synthesis(IMAGE, latent))
+        return clamped(self._synthesis(IMAGE, latent), integer=self._made.has_integer_pictures)
 
-    def predict(self, motion: _Latent, reference: Picture) -> Picture:
-        flow = self._synthesis(MOTION, motion)
-        feeds = {"reference": reference, "motion": flow}
-        return self._run(WARP, self._made.artifacts[WARP], feeds)["prediction"]
+    def predict(self, motion: Latent, reference: Picture) -> Picture:
+        flow, warp = self._synthesis(MOTION, motion), self._made.artifacts[WARP]
+        # Between float networks, the integer warp is measured by itself.
+        stands_alone = warp.integer and not self._made.has_integer_pictures
+        if stands_alone:
+            reference, flow = as_fixed(reference), motion_as_fixed(flow, WARP_SPECIFICATION)
+        prediction = self._run(WARP, warp, {"reference": reference, "motion": flow})["prediction"]
+        return as_float(prediction) if stands_alone else prediction
 
-    def rebuild(self, motion: _Latent, residual: _Latent, prediction: Picture) -> Picture:
+    def rebuild(self, motion: Latent, residual: Latent, prediction: Picture) -> Picture:
         """The new reference."""
-        return self._clamped(prediction + self._synthesis(RESIDUAL, residual, motion))
-
-    def _clamped(self, picture: Picture) -> Picture:
-        if self._made.has_integer_pictures:
-            return np.clip(picture.astype(np.int32, copy=False), 0, PICTURE_MAX)
-        # A broken decoder's NaN becomes black, as in `to_pixels`.
-        return np.clip(np.nan_to_num(picture.astype(np.float32, copy=False), nan=0.0), 0, 1)
-
-    def as_float(self, picture: Picture) -> F32:
-        """A reference or prediction as the encoder's float networks read it, in [0, 1]."""
-        if self._made.has_integer_pictures:
-            return (picture.astype(np.float32) / np.float32(PICTURE_MAX)).astype(np.float32)
-        return picture.astype(np.float32, copy=False)
-
-
-def picture_of(reference: Picture, size: tuple[int, int]) -> U8:
-    """The 8-bit picture [H, W, 3] of a reference: rounded half up if it is in integers."""
-    if reference.dtype == np.int32:
-        half = np.int32(1 << (PICTURE_FRACTION_BITS - 1))
-        pixels = ((reference + half) >> np.int32(PICTURE_FRACTION_BITS)).astype(np.uint8)
-        return unpad(np.ascontiguousarray(pixels[0].transpose(1, 2, 0)), *size)
-    return unpad(to_pixels(reference.astype(np.float32, copy=False)), *size)
+        return clamped(
+            prediction + self._synthesis(RESIDUAL, residual, motion),
+            integer=self._made.has_integer_pictures,
+        )
 
 
 def _trace(
-    latents: list[_Latent],
+    latents: list[Latent],
     reference: Picture | None,
     size: tuple[int, int],
 ) -> Trace:
@@ -346,13 +305,3 @@ def _trace(
         tensors=tuple(TensorRecord.of(name, array) for name, array in found.items()),
         environment={},
     )
-
-
-def _parameters_hash(latents: Iterable[_Latent]) -> bytes:
-    """Of what the entropy coder is driven by: the indexes of every branch, and the means where they are integers."""
-    arrays = []
-    for latent in latents:
-        arrays.append(latent.indexes.ravel())
-        if np.issubdtype(latent.parameters["means_hat"].dtype, np.integer):
-            arrays.append(latent.parameters["means_hat"].astype(np.int32).ravel())
-    return symbol_hash(np.concatenate(arrays))

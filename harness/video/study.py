@@ -277,4 +277,5 @@ def problems(points: Sequence[ClipPoint], drifts: Sequence[Drift]) -> list[str]:
 
 def _is_claim(one: Drift) -> bool:
     """Integer precisions claim to be identical; fp32 and the quantized controls do not."""
-    return one.variant != ANCHOR and not one.variant.precision.endswith(("-qdq", "-qoperator"))
+    is_float = one.variant.precision == ANCHOR.precision
+    return not is_float and not one.variant.precision.endswith(("-qdq", "-qoperator"))

@@ -158,6 +158,27 @@ def test_the_integer_warp_that_runs_is_the_specified_one() -> None:
     assert np.asarray(wanted).astype(np.int32).tobytes() == made.astype(np.int32).tobytes()
 
 
+def test_the_integer_warp_by_itself_stands_between_float_networks() -> None:
+    calls, made = Calls(), built("fp32", "warp")
+    sent = list(encode(made, clip(2), watched(calls)))
+    (feeds,), (prediction,) = feeds_of(calls, "warp"), outputs_of(calls, "warp")
+    (key,), (flow,) = outputs_of(calls, "img_decoder"), outputs_of(calls, "motion_decoder")
+    assert {each.dtype for each in feeds.values()} == {np.dtype(np.int32)}
+    assert np.abs(feeds["reference"] - np.clip(key, 0, 1) * PICTURE_MAX).max() <= 0.5
+    units = 2.0 ** np.array([16, 16, 14])[:, None, None]
+    assert np.abs(feeds["motion"] - np.clip(flow * units, -(2**15) + 1, 2**15 - 1)).max() <= 0.5
+    wanted = warp.predict(WARP_SPECIFICATION, feeds["reference"], feeds["motion"])
+    assert (np.asarray(wanted) == prediction).all()
+    (residual_input,) = [each["x"] for each in feeds_of(calls, "res_encoder")]
+    x = to_tensor(pad_to_multiple(clip(2)[1], 128))
+    assert (residual_input == x - prediction.astype(np.float32) / np.float32(PICTURE_MAX)).all()
+    assert (made.profile, made.has_integer_pictures) == ("float32/warp", False)
+    assert made.specification != built("fp32").specification
+    shown = list(decode(made, frames_of(sent), SIZE, run))
+    assert [each.problem for each in shown] == ["", ""]
+    assert (picture(shown[1].trace) == picture(sent[1].trace)).all()
+
+
 # Padding and cropping.
 
 
