@@ -32,10 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "video_stream": {"errors", "part_file", "stream_fields"},
     # Codec -> calibrate -> quantize -> lower.
     "codecs": {
-        "cdf", "compressai_import", "errors", "fixtures", "network", "registry", "specification",
+        "cdf", "compressai_import", "errors", "files", "fixtures", "network", "registry", "specification",
     },
     "precision": {"errors"},
-    "calibration": {"errors", "precision"},
+    "calibration": {"errors", "files", "precision"},
     "calibrate": {"calibration", "errors", "network"},
     "specification": set(),
     "integer_layer": {"calibration", "errors", "network", "specification"},

@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     from harness.lowerings.base import Artifact
     from harness.platforms.pool import Pool
     from harness.video.build import VideoBuild
-    from harness.video.library import Clips
     from harness.video_stream import StreamReader
 
 MAGIC = b"XCKV"
-# A folder of calibration clips: this many of them at most, evenly chosen, and of each its first frames and a window.
-MOST_CLIPS, CLIP_FRAMES, CLIP_SIZE = 64, 7, 256
 CALIBRATES_ON = "ort-cpu"
 
 
@@ -185,6 +182,7 @@ def export_clip_codec(choice: Choice, out: Path) -> None:
 @contextmanager
 def _built(choice: Choice) -> Iterator[tuple["VideoBuild", "Run"]]:
     """The build that is meant, and who runs its networks; UserError if there is none such."""
+    from harness.footage.datasets import calibration_clips
     from harness.platforms.pool import Pool
     from harness.video.library import VideoLibrary
 
@@ -195,7 +193,7 @@ def _built(choice: Choice) -> Iterator[tuple["VideoBuild", "Run"]]:
         run = _runner(pool, choice.platform)
         library = VideoLibrary(
             _own(choice),
-            calibrate_on=None if folder is None else lambda: _calibration_clips(folder),
+            calibrate_on=None if folder is None else lambda: calibration_clips(folder),
             run=_runner(pool, CALIBRATES_ON),
         )
         name = name_of(library, choice.family, choice.quality)
@@ -234,17 +232,6 @@ def _runner(pool: "Pool", platform: str) -> "Run":
         return platform_runner(pool, platform)(network, artifact, feeds)
 
     return run
-
-
-def _calibration_clips(folder: Path) -> "Clips":
-    from harness.footage.datasets import find_clips, seeded_crop
-
-    return [
-        seeded_crop(
-            clip.limited(CLIP_FRAMES), min(CLIP_SIZE, clip.height), min(CLIP_SIZE, clip.width)
-        )
-        for clip in find_clips(folder, most=MOST_CLIPS)
-    ]
 
 
 @contextmanager

@@ -25,8 +25,6 @@ PRECISIONS = ("w4a4", "w8a8", "w12a12", "w16a16")
 # What the study codes: HEVC class B and UVG, without the rows that 128 does not divide.
 PROTOCOL_SIZE = (1024, 1920)
 PROTOCOL_LAYOUTS = ("uvg", "hevc-b")
-# Calibration reads at most so many clips, of which the middle, so many frames.
-CALIBRATION_CLIPS, CALIBRATION_SIZE, CALIBRATION_FRAMES = 24, 256, 5
 
 
 @studies.command(
@@ -86,6 +84,7 @@ def ssf(
     from harness.bd_rate import BD_METHODS
     from harness.cli.study_task import Task
     from harness.files import write_file
+    from harness.footage.datasets import calibration_clips
     from harness.platforms.base import PLATFORMS
     from harness.rd import OWN_CALIBRATOR, Variant, variants
     from harness.report.ssf_report import ssf_files
@@ -160,17 +159,3 @@ def _size(text: str) -> tuple[int, int]:
     if match is None:
         raise UserError(f"no size {text!r}: write width x height, such as 1920x1024")
     return int(match[2]), int(match[1])
-
-
-def calibration_clips(folder: Path) -> "list[Clip]":
-    """As in the study's calibration: crops of 256 x 256, here of at most 24 clips."""
-    from harness.footage.datasets import find_clips, seeded_crop
-
-    found = find_clips(folder, most=CALIBRATION_CLIPS)
-    side = CALIBRATION_SIZE
-    return [
-        (seeded_crop(clip, side, side) if min(clip.height, clip.width) >= side else clip).limited(
-            CALIBRATION_FRAMES
-        )
-        for clip in found
-    ]

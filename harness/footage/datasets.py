@@ -30,6 +30,7 @@ SEQUENCES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 ALSO_CALLED = {"readysetgo": "readysteadygo", "kimono": "kimono1"}
 SEPTUPLET = 7
+CALIBRATION_CLIPS, CALIBRATION_FRAMES, CALIBRATION_SIDE = 64, 7, 256
 LIST_BYTES = 2**24  # of a list at most; that of 91701 septuplets has one million
 
 
@@ -101,6 +102,21 @@ def seeded_crop(clip: Clip, height: int, width: int, *, seed: int = 0) -> Clip:
         for axis, places in enumerate(spare)
     )
     return clip.cropped_at(top, left, height, width)
+
+
+def calibration_clips(folder: Path) -> list[Clip]:
+    """What a folder of clips gives to calibrate on: at most 64 of them, evenly chosen, their first frames, a window of each.
+
+    Windows of 256 x 256 as in the study of scale-space flow's precision, smaller where a clip is.
+    """
+    return [
+        seeded_crop(
+            clip.limited(CALIBRATION_FRAMES),
+            min(CALIBRATION_SIDE, clip.height),
+            min(CALIBRATION_SIDE, clip.width),
+        )
+        for clip in find_clips(folder, most=CALIBRATION_CLIPS)
+    ]
 
 
 def _word(name: str) -> str:
