@@ -79,6 +79,30 @@ def split_profile(profile: str) -> tuple[str, str]:
     return "fp32" if precision == "float32" else precision, scope or HYPERPRIOR
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """A precision, and the lowering that realises it; `widths` is None of fp32 and of the controls."""
+
+    name: str
+    widths: Precision | None
+    lowering: str
+
+    def lower(self, source: Source) -> Artifact:
+        return LOWERINGS[self.lowering].lower(source)
+
+
+def arithmetic(precision: str, lowering: str | None) -> Arithmetic:
+    """UserError for a precision that there is not, and a lowering (by default the usual one) that is of another."""
+    widths = None if precision in CONTROLS else read_precision(precision)
+    name = widths.name if widths else precision
+    usual = default_lowering(name)
+    if lowering and LOWERINGS[lowering].realises != ("integer" if widths else name):
+        raise UserError(
+            f"lowering {lowering} does not realise precision {name}; that takes {usual}"
+        )
+    return Arithmetic(name=name, widths=widths, lowering=lowering or usual)
+
+
 def build(
     codec: Codec,
     precision: str,
@@ -91,19 +115,16 @@ def build(
 
     `calibrations` has one of each network that is quantized, by its name.
     """
-    controls = precision in CONTROLS
     if scope not in {HYPERPRIOR, DECODER}:
         raise UserError(f"no scope {scope!r}; there are {HYPERPRIOR} and {DECODER}")
-    parsed = None if controls else read_precision(precision)
-    name = parsed.name if parsed else precision
-    lowering = lowering or default_lowering(name)
-    quantized = ["h_s", "g_s"] if scope == DECODER and not controls else ["h_s"]
+    of = arithmetic(precision, lowering)
+    quantized = ["h_s", "g_s"] if scope == DECODER and of.widths else ["h_s"]
     for network in quantized if precision != "fp32" else []:
         if network not in calibrations:
             raise UserError(
-                f"{codec.name} has no calibration of {network} for {name}: give --calibrate FOLDER of images"
+                f"{codec.name} has no calibration of {network} for {of.name}: give --calibrate FOLDER of images"
             )
-    integers = _specifications(codec, parsed, calibrations, quantized) if parsed else {}
+    integers = _specifications(codec, of.widths, calibrations, quantized) if of.widths else {}
     sources = {
         network: Source(
             codec=codec.name,
@@ -113,11 +134,6 @@ def build(
         )
         for network in quantized
     }
-    chosen = LOWERINGS[lowering]
-    if chosen.realises != ("integer" if parsed else precision):
-        raise UserError(
-            f"lowering {lowering} does not realise precision {name}; that takes {default_lowering(name)}"
-        )
     artifacts = {
         network: LOWERINGS[FLOAT].lower(Source(codec=codec.name, network=codec.networks[network]))
         for network in ("g_a", "h_a", "h_s", "g_s")
@@ -125,11 +141,11 @@ def build(
     }
     return Build(
         codec=codec,
-        precision=name,
+        precision=of.name,
         scope=scope,
-        lowering=lowering,
+        lowering=of.lowering,
         calibrator=calibrations["h_s"].calibrator if precision != "fp32" else NO_CALIBRATOR,
-        artifacts={**artifacts, **{n: chosen.lower(source) for n, source in sources.items()}},
+        artifacts={**artifacts, **{n: of.lower(source) for n, source in sources.items()}},
         integers=integers,
         sources=sources,
     )

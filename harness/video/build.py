@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.build import DECODER as DECODER_SCOPE
-from harness.build import HYPERPRIOR, NO_CALIBRATOR, tensor_widths
+from harness.build import HYPERPRIOR, NO_CALIBRATOR, arithmetic, tensor_widths
 from harness.calibration import Calibration
 from harness.codecs.video import (
     BRANCHES,
@@ -22,8 +22,8 @@ from harness.codecs.video import (
 )
 from harness.errors import UserError
 from harness.integer_layer import Target
-from harness.lowerings.base import FLOAT, LOWERINGS, Artifact, Source, default_lowering
-from harness.precision import CONTROLS, Precision, read_precision
+from harness.lowerings.base import FLOAT, LOWERINGS, Artifact, Source
+from harness.precision import CONTROLS, Precision
 from harness.quantize import Observer, quantize_h_s, quantize_synthesis
 from harness.rd import WARP_SCOPE
 from harness.specification import IntegerNet
@@ -117,21 +117,14 @@ def build(
         raise UserError(
             f"no scope {scope!r}; there are {HYPERPRIOR}, {DECODER_SCOPE} and {WARP_SCOPE}"
         )
-    parsed = None if precision in CONTROLS else read_precision(precision)
-    name = parsed.name if parsed else precision
-    lowering = lowering or default_lowering(name)
+    of = arithmetic(precision, lowering)
     quantized = quantized_networks(precision, scope)
     missing = [n for n in quantized if n not in calibrations and precision != "fp32"]
     if missing:
         raise UserError(
-            f"{codec.name} has no calibration of {missing[0]} for {name}: give --calibrate FOLDER of clips"
+            f"{codec.name} has no calibration of {missing[0]} for {of.name}: give --calibrate FOLDER of clips"
         )
-    chosen = LOWERINGS[lowering]
-    if chosen.realises != ("integer" if parsed else precision):
-        raise UserError(
-            f"lowering {lowering} does not realise precision {name}; that takes {default_lowering(name)}"
-        )
-    integers = specifications(codec, parsed, calibrations, quantized) if parsed else {}
+    integers = specifications(codec, of.widths, calibrations, quantized) if of.widths else {}
     sources = {
         name: Source(
             codec=codec.name,
@@ -142,7 +135,7 @@ def build(
         for name in quantized
     }
     artifacts = {
-        name: chosen.lower(sources[name])
+        name: of.lower(sources[name])
         if name in sources
         else LOWERINGS[FLOAT].lower(Source(codec=codec.name, network=network))
         for name, network in codec.networks.items()
@@ -151,9 +144,9 @@ def build(
     artifacts[WARP] = lower_integer(WARP_SPECIFICATION) if integer_warp else lower_float()
     return VideoBuild(
         codec=codec,
-        precision=name,
+        precision=of.name,
         scope=scope,
-        lowering=lowering,
+        lowering=of.lowering,
         calibrator=NO_CALIBRATOR
         if precision == "fp32"
         else ", ".join(dict.fromkeys(calibrations[n].calibrator for n in quantized)),
