@@ -91,13 +91,17 @@ class ClipBdRate:
 
 @dataclass(frozen=True, kw_only=True)
 class IntraShare:
-    """Bits a P frame takes, as a share of what all-intra coding takes at the same PSNR (interpolated); None: out of reach."""
+    """Bits a P frame takes, as a share of what all-intra coding takes at the same PSNR (interpolated); None: out of reach.
+
+    `beyond`: dB by which that PSNR lies outside of the all-intra curve, which is then extended by its outermost line.
+    """
 
     quality: int
     clip: str
     inter_bpp: float
     psnr: float
     intra_bpp: float | None
+    beyond: float = 0.0
 
     @property
     def share(self) -> float | None:

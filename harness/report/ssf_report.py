@@ -171,6 +171,7 @@ def _share_values(share: IntraShare) -> dict[str, object]:
         "inter_bpp": rounded(share.inter_bpp),
         "intra_bpp": rounded(share.intra_bpp),
         "share": rounded(share.share),
+        "beyond": rounded(share.beyond),
     }
 
 

@@ -121,10 +121,19 @@ def intra_table(study: ClipStudy) -> str:
             f"{share.inter_bpp:.4f}",
             NONE if share.intra_bpp is None else f"{share.intra_bpp:.4f}",
             NONE if share.share is None else f"{share.share:.1%}",
+            f"{share.beyond:.2f} dB" if share.beyond else "",
         ]
         for share in study.intra_shares
     ]
-    head = ["clip", "quality", "PSNR", "P frames, bpp", "all-intra there, bpp", "share"]
+    head = [
+        "clip",
+        "quality",
+        "PSNR",
+        "P frames, bpp",
+        "all-intra there, bpp",
+        "share",
+        "extended by",
+    ]
     return table(head, rows, words=1) if rows else ""
 
 
@@ -135,11 +144,13 @@ def intra_sentence(study: ClipStudy) -> str:
     beyond = f" All-intra coding does not reach the PSNR of {without} of {len(study.intra_shares)} rate points."
     if not known:
         return beyond.strip() if without else ""
+    if far := [share.beyond for share in known if share.beyond]:
+        beyond = f" For {len(far)} of them its curve is extended, by {max(far):.2f} dB at most.{beyond if without else ''}"
     worst = max(known, key=lambda share: share.share or 0.0)
     best = min(known, key=lambda share: share.share or 0.0)
     return (
         f"At equal PSNR a P frame takes {best.share:.1%} to {worst.share:.1%} of the bits of all-intra coding; the most"
-        f" at {worst.clip}, q{worst.quality}.{beyond if without else ''}"
+        f" at {worst.clip}, q{worst.quality}.{beyond if without or far else ''}"
     )
 
 

@@ -1,5 +1,6 @@
 """Measure a video codec on clips: rate points, what precisions cost, P frames beside all-intra, drift between platforms."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,6 +30,8 @@ from harness.video.endpoints import CodedFrame, DecodedFrame, decode, encode
 
 U8 = NDArray[np.uint8]
 Tick = Callable[[], None]
+# P frames of the outermost rate points lie beyond all-intra coding's curve: dB that it may be extended by.
+FARTHEST = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,25 +125,32 @@ def intra_shares(points: Sequence[ClipPoint]) -> list[IntraShare]:
             if not inter or point.inter_bpp is None:
                 continue
             quality = float(np.mean([f.psnr for f in inter]))
+            rate, beyond = _rate_at(intra, quality)
             found.append(
                 IntraShare(
                     quality=point.quality,
                     clip=clip,
                     inter_bpp=point.inter_bpp,
                     psnr=quality,
-                    intra_bpp=_rate_at(intra, quality),
+                    intra_bpp=rate,
+                    beyond=beyond,
                 )
             )
     return found
 
 
-def _rate_at(curve: Sequence[ClipPoint], quality: float) -> float | None:
-    """The rate of a curve at a PSNR; None outside of it."""
-    for low, high in pairwise(curve):
-        if low.psnr <= quality <= high.psnr:
-            share = (quality - low.psnr) / (high.psnr - low.psnr)
-            return float(np.exp((1 - share) * np.log(low.bpp) + share * np.log(high.bpp)))
-    return None
+def _rate_at(curve: Sequence[ClipPoint], quality: float) -> tuple[float | None, float]:
+    """The rate of a curve at a PSNR, and the dB beyond its ends; None where that is more than `FARTHEST`."""
+    beyond = max(curve[0].psnr - quality, quality - curve[-1].psnr, 0.0) if curve else math.inf
+    if not curve or beyond > FARTHEST:
+        return None, beyond
+    if curve[0] is curve[-1]:
+        return None if beyond else curve[0].bpp, beyond
+    inside = sum(point.psnr <= quality for point in curve)
+    last = min(max(inside, 1), len(curve) - 1)
+    low, high = curve[last - 1], curve[last]
+    share = (quality - low.psnr) / (high.psnr - low.psnr)
+    return math.exp((1 - share) * math.log(low.bpp) + share * math.log(high.bpp)), beyond
 
 
 @dataclass(frozen=True, kw_only=True)

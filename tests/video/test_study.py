@@ -123,8 +123,19 @@ def test_p_frames_are_held_against_all_intra_at_their_psnr() -> None:
     intra = next(p for p in both if p.intra and p.quality == 5)
     assert middle.intra_bpp == pytest.approx(intra.bpp)
     assert middle.share == pytest.approx(middle.inter_bpp / intra.bpp)
+    assert [share.beyond for share in shares] == [0] * 5
     lower = [p for p in both if not p.intra or p.quality < 5]
-    assert study.intra_shares(lower)[4].intra_bpp is None
+    far = study.intra_shares(lower)
+    assert (far[4].intra_bpp, far[4].beyond) == (None, pytest.approx(6))
+    # Two dB beyond, along the line through the two outermost points: rates double every two dB.
+    assert far[2].beyond == pytest.approx(2)
+    assert far[2].intra_bpp == pytest.approx(intra.bpp)
+    alone = [p for p in both if not p.intra or p.quality == 5]
+    assert [share.intra_bpp for share in study.intra_shares(alone)][1:4] == [
+        None,
+        pytest.approx(intra.bpp),
+        None,
+    ]
 
 
 def test_the_gate_wants_rising_curves_and_identical_integers() -> None:
