@@ -140,18 +140,24 @@ def intra_table(study: ClipStudy) -> str:
 def intra_sentence(study: ClipStudy) -> str:
     """The range of the shares, and at how many rate points all-intra coding does not reach the PSNR."""
     known = [share for share in study.intra_shares if share.share is not None]
-    without = len(study.intra_shares) - len(known)
-    beyond = f" All-intra coding does not reach the PSNR of {without} of {len(study.intra_shares)} rate points."
-    if not known:
-        return beyond.strip() if without else ""
+    points = len(study.intra_shares)
+    sentences = []
+    if known:
+        worst = max(known, key=lambda share: share.share or 0.0)
+        best = min(known, key=lambda share: share.share or 0.0)
+        sentences.append(
+            f"At equal PSNR a P frame takes {best.share:.1%} to {worst.share:.1%} of the bits of all-intra coding; the"
+            f" most at {worst.clip}, q{worst.quality}."
+        )
     if far := [share.beyond for share in known if share.beyond]:
-        beyond = f" For {len(far)} of them its curve is extended, by {max(far):.2f} dB at most.{beyond if without else ''}"
-    worst = max(known, key=lambda share: share.share or 0.0)
-    best = min(known, key=lambda share: share.share or 0.0)
-    return (
-        f"At equal PSNR a P frame takes {best.share:.1%} to {worst.share:.1%} of the bits of all-intra coding; the most"
-        f" at {worst.clip}, q{worst.quality}.{beyond if without or far else ''}"
-    )
+        sentences.append(
+            f"For {len(far)} of {points} rate points all-intra coding's curve is extended, by {max(far):.2f} dB at most."
+        )
+    if without := points - len(known):
+        sentences.append(
+            f"All-intra coding does not reach the PSNR of {without} of {points} rate points."
+        )
+    return " ".join(sentences)
 
 
 def accumulation_table(found: Sequence[Accumulation]) -> str:

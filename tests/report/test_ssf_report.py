@@ -183,7 +183,13 @@ def test_p_frames_stand_beside_all_intra_coding(whole: ClipStudy) -> None:
         "At equal PSNR a P frame takes 40.0% to 60.0% of the bits of all-intra coding; the most at harbour, q3."
         " All-intra coding does not reach the PSNR of 1 of 3 rate points."
     )
-    known, _, unknown = whole.intra_shares
+    known, other, unknown = whole.intra_shares
+    far = replace(whole, intra_shares=(replace(known, beyond=0.25), replace(other, beyond=0.5)))
+    assert intra_sentence(far).endswith(
+        " For 2 of 2 rate points all-intra coding's curve is extended, by 0.50 dB at most."
+    )
+    rows = table(page(far), "clip | quality | PSNR | P frames, bpp")
+    assert [row["extended by"] for row in rows] == ["0.25 dB", "0.50 dB"]
     assert "does not reach" not in intra_sentence(replace(whole, intra_shares=(known,)))
     assert intra_sentence(replace(whole, intra_shares=(unknown,))) == (
         "All-intra coding does not reach the PSNR of 1 of 1 rate points."
