@@ -13,8 +13,14 @@ VARIANTS := --variant w4a4 --variant w8a8 --variant w12a12 --variant w16a16 --va
   --variant 'w4a4 min-max' --variant 'w4a4 tf-enhanced' --variant 'w4a4 mse' \
   --variant 'w8a8 min-max' --variant 'w8a8 tf-enhanced' --variant 'w8a8 mse'
 
+# The study of video: the fixed-point warp by itself, the whole decoder in integers, other calibrators, one scale a tensor.
+SSF_VARIANTS := --variant 'fp32 warp' --variant 'w8a8 decoder' --variant 'w12a12 decoder' --variant 'w16a16 decoder' \
+  --variant 'w4a4 min-max' --variant 'w4a4 percentile' --variant 'w4a4 tf-enhanced' --variant 'w4a4 mse' --variant 'w4a4 rate' \
+  --variant 'w8a8 tf-enhanced' --variant 'w8a8 mse' --variant 'w8a8 rate' \
+  --variant 'w4a4 min-max:tensor' --variant 'w4a4 mse:tensor' --variant 'w8a8 mse:tensor'
+
 .DEFAULT_GOAL := help
-.PHONY: accept help crosscheck test lint bench fixtures calibrations platforms-extra report publish clean
+.PHONY: accept help crosscheck test lint bench fixtures calibrations platforms-extra report publish study clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -70,6 +76,12 @@ publish: $(STAMP) ## renew reports/published and the README's figures: make publ
 	  --precision fp32 --narrowest 1.0 --calibrator rate
 	$(BIN)/crosscheck margin bmshj2018-hyperprior/q3 mbt2018-mean/q3 --images $(DATA)/eval --out reports/published
 	$(BIN)/python reports/publish.py
+
+study: $(STAMP) ## renew reports/published/ssf: make study CLIPS=folder CALIBRATE=folder (both of clips)
+	@test -n "$(CLIPS)" -a -n "$(CALIBRATE)" || { echo "make study CLIPS=folder CALIBRATE=folder: clips to code, other clips to calibrate on"; exit 2; }
+	$(BIN)/crosscheck study ssf --clips $(CLIPS) --frames 96 --calibrate $(CALIBRATE) --out reports/published/ssf \
+	  --decoder torch --decoder torch-nomkldnn $(SSF_VARIANTS)
+	$(BIN)/python reports/publish.py ssf
 
 clean: ## remove what these targets made
 	rm -rf $(VENV) build dist reports/default reports/video reports/selftest .mypy_cache .ruff_cache .pytest_cache

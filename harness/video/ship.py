@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.build import DECODER as DECODER_SCOPE
+from harness.build import HYPERPRIOR
+from harness.calibration import Calibration
 from harness.cdf import load_tables, save_tables
 from harness.codecs import checkpoint, ssf2020
 from harness.codecs.store import CodecFiles
@@ -14,7 +16,7 @@ from harness.codecs.video import VideoCodec
 from harness.endpoints import Run
 from harness.errors import UserError
 from harness.files import write_file
-from harness.library import MIN_MAX, calibration_path
+from harness.library import MIN_MAX, RATE, calibration_path
 from harness.video.build import build, quantized_networks
 from harness.video.library import VideoLibrary
 
@@ -59,20 +61,24 @@ def calibrate(
     run: Run,
     report: Callable[[str], None],
 ) -> None:
-    """Write the min-max calibrations of a codec that ships, and record the specifications they lead to."""
+    """Write the calibrations of a codec that ships, and record the specifications they lead to."""
     library = VideoLibrary(codec, calibrate_on=clips, run=run)
-    found = {}
-    for network in quantized_networks("w16a16", DECODER_SCOPE):
-        report(f"{codec.name}: {MIN_MAX} calibration of {network}")
-        found[network] = library.calibration(codec.name, network, "w16a16", MIN_MAX)
-        path = files.folder.parents[1] / calibration_path(codec.name, network, MIN_MAX)
+    wanted = [(name, MIN_MAX, "") for name in quantized_networks("w16a16", DECODER_SCOPE)]
+    # At 8 bits and above it saves less than the noise of a closed loop, and would take a megabyte a codec.
+    wanted += [(name, RATE, "w4a4") for name in quantized_networks("w4a4", HYPERPRIOR)]
+    made: dict[tuple[str, str], Calibration] = {}
+    for network, rule, precision in wanted:
+        report(f"{codec.name}: {rule} calibration of {network} {precision}")
+        found = library.calibration(codec.name, network, precision or "w16a16", rule)
+        made[network, precision] = found
+        path = files.folder.parents[1] / calibration_path(codec.name, network, rule, precision)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, found[network].to_bytes())
-    specifications = {
-        f"{network} {precision}": net.digest
-        for precision in PRECISIONS
-        for network, net in build(codec, precision, found, scope=DECODER_SCOPE).integers.items()
-    }
+        write_file(path, found.to_bytes())
+    specifications: dict[str, str] = {}
+    for precision in PRECISIONS:
+        chosen = {n: made.get((n, precision), made[n, ""]) for n, p in made if not p}
+        nets = build(codec, precision, chosen, scope=DECODER_SCOPE).integers
+        specifications |= {f"{network} {precision}": net.digest for network, net in nets.items()}
     seen = [len(clip) for clip in clips()]
     calibration = {"clips": len(seen), "frames": sum(seen)}
     files.write_record(
