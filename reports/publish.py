@@ -1,7 +1,8 @@
 """Copy the evidence of real runs to reports/published/ and the README: `make publish DATA=folder`.
 
 Reads reports/default (a finished default run), reports/platforms (a finished run of that suite, where there is one) and
-reports/bench.txt (what `make bench` printed). `publish.py platforms` copies the matrix of platforms alone.
+reports/bench.txt (what `make bench` printed). `publish.py platforms` copies the matrix of platforms alone, `publish.py ssf`
+puts the table of reports/published/ssf (`make study`) into the README.
 """
 
 import json
@@ -69,6 +70,35 @@ def platforms() -> None:
     (PUBLISHED / "platforms.md").write_text(page, encoding="utf-8")
 
 
+def ssf() -> None:
+    """The BD-rates of the study of video, and P frames beside all-intra coding, in the README."""
+    study = json.loads((PUBLISHED / "ssf" / "ssf.json").read_text(encoding="utf-8"))
+    clips = list(dict.fromkeys(rate["clip"] for rate in study["bd_rate"]))
+    columns = sorted(clips, key=lambda clip: clip != "mean")
+    rows = {(r["variant"], r["calibrator"]): {} for r in study["bd_rate"]}
+    for rate in study["bd_rate"]:
+        rows[rate["variant"], rate["calibrator"]][rate["clip"]] = rate
+    lines = [
+        f"| variant | calibrator | published | {' | '.join(columns)} |",
+        "|---" * (3 + len(columns)) + "|",
+    ]
+    for (variant, calibrator), found in rows.items():
+        published = found["mean"]["published"]
+        cells = ["none" if (p := found[c]["percent"]) is None else f"{p:+.3f} %" for c in columns]
+        said = "" if published is None else f"{published:g} %"
+        lines.append(f"| {variant} | {calibrator} | {said} | {' | '.join(cells)} |")
+    main_clip = max(study["points"], key=lambda point: point["frames"])["clip"]
+    shares = [
+        f"q{share['quality']} {share['share']:.1%}"
+        for share in study["intra_shares"]
+        if share["clip"] == main_clip and share["share"] is not None
+    ]
+    lines += ["", f"P frames of {main_clip} take of all-intra coding's bits at equal PSNR: {', '.join(shares)}."]  # fmt: skip
+    readme = ROOT.parent / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(_between(text, "ssf", "\n".join(lines)), encoding="utf-8")
+
+
 def bd_rate_table(study: dict[str, Any]) -> str:
     """BD-rate of every variant and family of a study, as a markdown table."""
     families = list(dict.fromkeys(rate["codec"] for rate in study["bd_rate"]))
@@ -100,5 +130,7 @@ def _between(text: str, name: str, content: str) -> str:
 if __name__ == "__main__":
     if sys.argv[1:] == ["platforms"]:
         platforms()
+    elif sys.argv[1:] == ["ssf"]:
+        ssf()
     else:
         main()
