@@ -23,7 +23,7 @@ from harness.problems import Latents, latents, problem
 from harness.specification import IntegerNet
 
 U8 = NDArray[np.uint8]
-MIN_MAX, RATE = "min-max", "rate"
+MIN_MAX, TF_ENHANCED, RATE = "min-max", "tf-enhanced", "rate"
 # Calibration uses this many pictures at most, evenly chosen from the folder.
 MOST_IMAGES = 64
 

@@ -19,7 +19,7 @@ from harness.endpoints import Run
 from harness.errors import UserError
 from harness.footage.base import Clip
 from harness.footage.datasets import find_clips
-from harness.library import MIN_MAX, RATE, calibration_path, check_specification
+from harness.library import MIN_MAX, RATE, TF_ENHANCED, calibration_path, check_specification
 from harness.precision import CONTROLS, read_precision
 from harness.problems import Latents
 from harness.specification import IntegerNet
@@ -27,6 +27,8 @@ from harness.video.build import VideoBuild, build, quantized_networks
 from harness.video.problems import latents, problem
 
 U8 = NDArray[np.uint8]
+# What hyper-decoders ship with at few bits. Ranges alone do at 8 bits: fitted weights would take half a megabyte a codec.
+FITTED = {"w4a4": RATE, "w8a8": TF_ENHANCED}
 Clips = Sequence[Iterable[U8]]
 
 
@@ -67,12 +69,12 @@ class VideoLibrary:
     def calibration(
         self, name: str, network: str, precision: str, calibrator: str | None = None
     ) -> Calibration:
-        """What ships (rate where it does for this precision, else min-max); else made here from the clips, once."""
+        """What ships (by `FITTED` for its precisions, else min-max); else made here from the clips, once."""
         if self._own is None and self._calibrate_on is None:
-            wanted = [calibrator] if calibrator else [RATE, MIN_MAX]
-            for rule in wanted:
+            fitted = FITTED.get(precision, MIN_MAX)
+            for rule in [calibrator] if calibrator else [fitted, MIN_MAX]:
                 kept = fixtures.root() / calibration_path(
-                    name, network, rule, precision if rule == RATE else ""
+                    name, network, rule, "" if rule == MIN_MAX else precision
                 )
                 if kept.is_file():
                     return Calibration.read(kept)

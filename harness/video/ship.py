@@ -16,9 +16,9 @@ from harness.codecs.video import VideoCodec
 from harness.endpoints import Run
 from harness.errors import UserError
 from harness.files import write_file
-from harness.library import MIN_MAX, RATE, calibration_path
+from harness.library import MIN_MAX, calibration_path
 from harness.video.build import build, quantized_networks
-from harness.video.library import VideoLibrary
+from harness.video.library import FITTED, VideoLibrary
 
 U8 = NDArray[np.uint8]
 PRECISIONS = ("w4a4", "w8a8", "w12a12", "w16a16")
@@ -64,8 +64,11 @@ def calibrate(
     """Write the calibrations of a codec that ships, and record the specifications they lead to."""
     library = VideoLibrary(codec, calibrate_on=clips, run=run)
     wanted = [(name, MIN_MAX, "") for name in quantized_networks("w16a16", DECODER_SCOPE)]
-    # At 8 bits and above it saves less than the noise of a closed loop, and would take a megabyte a codec.
-    wanted += [(name, RATE, "w4a4") for name in quantized_networks("w4a4", HYPERPRIOR)]
+    wanted += [
+        (name, rule, precision)
+        for precision, rule in FITTED.items()
+        for name in quantized_networks(precision, HYPERPRIOR)
+    ]
     made: dict[tuple[str, str], Calibration] = {}
     for network, rule, precision in wanted:
         report(f"{codec.name}: {rule} calibration of {network} {precision}")
