@@ -186,6 +186,22 @@ class Clips:
     )
     # The residual decoder reads the residual's latent and, after it, that of the motion.
     stacked: Mapping[str, int] = MappingProxyType({"res_decoder.0.weight": 2})
+    gains: Mapping[str, int] = MappingProxyType(
+        {
+            f"{branch}_{name}": power
+            for branch in ("img", "motion", "res")
+            for name, power in (
+                ("encoder.6.weight", 1),
+                ("encoder.6.bias", 1),
+                ("hyperprior.hyper_encoder.0.weight", -1),
+                ("hyperprior.hyper_decoder_mean.4.weight", 1),
+                ("hyperprior.hyper_decoder_mean.4.bias", 1),
+                ("hyperprior.hyper_decoder_scale.deconv3.weight", 1),
+                ("hyperprior.hyper_decoder_scale.deconv3.bias", 1),
+                ("decoder.0.weight", -1),
+            )
+        }
+    )
 
     def __init__(self, folder: Path) -> None:
         self._crops = Crops(folder)

@@ -21,6 +21,7 @@ from harness.codecs.store import CodecFiles
 from harness.compressai_import import CompressionModel
 from harness.errors import UserError
 from harness.files import write_file
+from harness.training.gain import scale_latents
 from harness.training.optimizers import ADAM, Optimizer
 from harness.training.optimizers import optimizer as make_optimizer
 from harness.training.recipe import Point, Recipe
@@ -50,7 +51,8 @@ class Progress:
 class Subject(Protocol):
     """What is trained, and on what. `record` goes into the provenance of the weights.
 
-    `networks`: dotted names of the parts that may run in bfloat16. `stacked`: parameters that stack tensors, see `widen`.
+    `networks`: dotted names of the parts that may run in bfloat16. `stacked`: parameters that stack tensors, see `widen`;
+    `gains`: powers of a gain of the latents, see `scale_latents`.
     """
 
     @property
@@ -58,6 +60,9 @@ class Subject(Protocol):
 
     @property
     def stacked(self) -> Mapping[str, int]: ...
+
+    @property
+    def gains(self) -> Mapping[str, int]: ...
 
     @property
     def record(self) -> Mapping[str, object]: ...
@@ -244,9 +249,9 @@ def train(
         model = subject.build(recipe.n, point.m)
         if point.start_from is not None:
             fresh = dict(model.named_parameters())
-            weights = widen(
-                read_checkpoint(files[point.start_from].weights), fresh, subject.stacked
-            )
+            start = read_checkpoint(files[point.start_from].weights)
+            start = scale_latents(start, subject.gains, point.gain)
+            weights = widen(start, fresh, subject.stacked)
             # Not CompressAI's own method: that one also asks for the CDF tables, which are made later.
             torch.nn.Module.load_state_dict(model, weights, strict=False)
         loss = train_point(

@@ -13,6 +13,7 @@ class Point:
     """One rate point of a recipe. `lmbda` weighs 255^2 * MSE against bits per pixel, `m` is its own width.
 
     A point that does not ship is a start for others. `frozen`: first parts of the names of parameters that stay as they are.
+    `gain`: what latents of the weights it starts from are multiplied by.
     """
 
     quality: int
@@ -23,6 +24,7 @@ class Point:
     start_from: int | None = None
     ships: bool = True
     frozen: tuple[str, ...] = ()
+    gain: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ def _check_fields(part: Recipe | Point) -> None:
         "ships": bool,
         "start_from": int | None,
     }
-    kinds |= dict.fromkeys(("lmbda", "learning_rate"), int | float)
+    kinds |= dict.fromkeys(("lmbda", "learning_rate", "gain"), int | float)
     for name, value in vars(part).items():
         is_truth = isinstance(value, bool)
         right = isinstance(value, kinds.get(name, int)) and is_truth == (name == "ships")
@@ -78,5 +80,5 @@ def _check_fields(part: Recipe | Point) -> None:
             raise TypeError(f"{name} cannot be {value!r}")
         if name == "optimizer" and value not in {ADAM, MUON}:
             raise ValueError(f"{name} is {ADAM} or {MUON}, not {value!r}")
-        if name in {"n", "m", "steps", "lmbda", "learning_rate"} and value <= 0:
+        if name in {"n", "m", "steps", "lmbda", "learning_rate", "gain"} and value <= 0:
             raise ValueError(f"{name} must be above 0, not {value!r}")

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -80,6 +81,7 @@ class Stills:
     """Crops of photographs through an image codec; half of the loop's last part sees larger ones."""
 
     networks: tuple[str, ...] = ("g_a", "g_s", "h_a", "h_s")
+    gains: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, family: Family, folder: Path) -> None:
         self._family = family
