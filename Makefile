@@ -20,7 +20,7 @@ SSF_VARIANTS := --variant 'fp32 warp' --variant 'w8a8 decoder' --variant 'w12a12
   --variant 'w4a4 min-max:tensor' --variant 'w4a4 mse:tensor' --variant 'w8a8 mse:tensor'
 
 .DEFAULT_GOAL := help
-.PHONY: accept help crosscheck test lint bench fixtures calibrations platforms-extra report publish study clean
+.PHONY: accept help crosscheck test lint bench fixtures calibrations platforms-extra bench-video report publish study clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -47,6 +47,10 @@ lint: $(STAMP) ## formatting, rules and types
 
 bench: $(STAMP) ## speed of the integer decoder, the simulated DSP and the harness itself
 	$(BIN)/python -m tests.bench
+
+bench-video: $(STAMP) ## speed and memory of video at full size: make bench-video CLIP=file
+	@test -n "$(CLIP)" || { echo "make bench-video CLIP=file: any clip, such as one of 1920x1080"; exit 2; }
+	$(BIN)/python -m tests.bench_video $(CLIP) | tee reports/bench-video.txt
 
 fixtures: $(STAMP) ## train every shipped codec again: make fixtures DATA=folder (with train/ and eval/kodak/ in it)
 	@test -n "$(DATA)" || { echo "make fixtures DATA=folder: a folder with train/ and eval/kodak/ in it"; exit 2; }

@@ -2,7 +2,7 @@
 
 Reads reports/default (a finished default run), reports/platforms (a finished run of that suite, where there is one) and
 reports/bench.txt (what `make bench` printed). `publish.py platforms` copies the matrix of platforms alone, `publish.py ssf`
-puts the table of reports/published/ssf (`make study`) into the README.
+puts the table of reports/published/ssf (`make study`) and reports/bench-video.txt (`make bench-video`) into the README.
 """
 
 import json
@@ -95,8 +95,12 @@ def ssf() -> None:
     ]
     lines += ["", f"P frames of {main_clip} take of all-intra coding's bits at equal PSNR: {', '.join(shares)}."]  # fmt: skip
     readme = ROOT.parent / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(_between(text, "ssf", "\n".join(lines)), encoding="utf-8")
+    text = _between(readme.read_text(encoding="utf-8"), "ssf", "\n".join(lines))
+    bench = ROOT / "bench-video.txt"
+    if bench.is_file():
+        timed = bench.read_text(encoding="utf-8").rstrip()
+        text = _between(text, "bench-video", f"```\n{timed}\n```")
+    readme.write_text(text, encoding="utf-8")
 
 
 def bd_rate_table(study: dict[str, Any]) -> str:
