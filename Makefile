@@ -14,9 +14,8 @@ VARIANTS := --variant w4a4 --variant w8a8 --variant w12a12 --variant w16a16 --va
   --variant 'w8a8 min-max' --variant 'w8a8 tf-enhanced' --variant 'w8a8 mse'
 
 # The study of video: the fixed-point warp by itself, the whole decoder in integers, other calibrators, one scale a tensor.
-SSF_VARIANTS := --variant 'fp32 warp' --variant 'w8a8 decoder' --variant 'w12a12 decoder' --variant 'w16a16 decoder' \
-  --variant 'w4a4 min-max' --variant 'w4a4 percentile' --variant 'w4a4 tf-enhanced' --variant 'w4a4 mse' --variant 'w4a4 rate' \
-  --variant 'w8a8 tf-enhanced' --variant 'w8a8 mse' --variant 'w8a8 rate' \
+SSF_VARIANTS := --variant 'fp32 warp' --variant 'w8a8 decoder' --variant 'w16a16 decoder' \
+  --variant 'w4a4 min-max' --variant 'w4a4 percentile' --variant 'w4a4 tf-enhanced' --variant 'w4a4 mse' --variant 'w8a8 mse' \
   --variant 'w4a4 min-max:tensor' --variant 'w4a4 mse:tensor' --variant 'w8a8 mse:tensor'
 
 .DEFAULT_GOAL := help
