@@ -233,21 +233,27 @@ class Clips:
         size = WIDE_CROP if wide else CROP
         # A key frame that learns nothing costs a third: there is time for another P frame.
         frames = FRAMES + bool(point.frozen and not wide)
-        clip = make_clip(self._crops.images, rng, frames=frames, size=(size, size))
-        return clip_rate_and_distortion(model, clip[:, None])
+        passed = int(rng.integers(point.rollout + 1)) if point.rollout else 0
+        clip = make_clip(self._crops.images, rng, frames=frames + passed, size=(size, size))
+        return clip_rate_and_distortion(model, clip[:, None], passed=passed)
 
 
 def clip_rate_and_distortion(
-    model: CompressionModel, clip: torch.Tensor
+    model: CompressionModel, clip: torch.Tensor, *, passed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bits per pixel and MSE, means over the frames of `clip` [frames, N, 3, H, W]; references are clamped to [0, 1].
 
-    No gradient flows from P frames into the key frame (as in the paper and in CompressAI).
+    No gradient flows from P frames into the key frame (as in the paper and in CompressAI). The first `passed` P frames do not
+    count and give no gradient: those behind them learn from references that have errors of many predictions in them.
     """
     rates, errors = [], []
     reference: torch.Tensor | None = None
-    for frame in clip:
+    for number, frame in enumerate(clip):
         x = frame.contiguous(memory_format=torch.channels_last)
+        if reference is not None and number <= passed:
+            with torch.no_grad():
+                reference = model.forward_inter(x, reference)[0].clamp(0, 1)
+            continue
         if reference is None:
             x_hat, likelihoods = model.forward_keyframe(x)
             reference = x_hat.detach().clamp(0, 1)
