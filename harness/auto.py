@@ -10,11 +10,11 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
 
 import numpy as np
 
 from harness import reference
+from harness.build import Quantized
 from harness.calibrate import observe
 from harness.case import rng
 from harness.cdf import scale_thresholds
@@ -43,22 +43,6 @@ class Choice:
     def __str__(self) -> str:
         rejected = [f"{n} {why}" for n, why in self.tried.items() if n != self.lowering]
         return f"{self.lowering}: {PASSES}" + "".join(f"; not {each}" for each in rejected)
-
-
-class Quantized(Protocol):
-    """A build of a codec of pictures or of clips: `sources` are what integer lowerings make its quantized networks of."""
-
-    @property
-    def precision(self) -> str: ...
-
-    @property
-    def specification(self) -> str: ...
-
-    @property
-    def integers(self) -> Mapping[str, IntegerNet]: ...
-
-    @property
-    def sources(self) -> Mapping[str, Source]: ...
 
 
 class Chooser:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,33 @@ class Build:
         for net in self.integers.values():
             found |= tensor_widths(net)
         return found
+
+
+class _Shipped(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def provenance(self) -> Mapping[str, object]: ...
+
+
+class Quantized(Protocol):
+    """A build of a codec of pictures or of clips: `sources` are what integer lowerings make its quantized networks of."""
+
+    @property
+    def codec(self) -> _Shipped: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def specification(self) -> str: ...
+
+    @property
+    def integers(self) -> Mapping[str, IntegerNet]: ...
+
+    @property
+    def sources(self) -> Mapping[str, Source]: ...
 
 
 def split_profile(profile: str) -> tuple[str, str]:

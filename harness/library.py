@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from threading import RLock
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import fixtures, images
-from harness.build import DECODER, HYPERPRIOR, Build, build
+from harness.build import DECODER, HYPERPRIOR, Build, Quantized, build
 from harness.calibration import Calibration
 from harness.calibrators.base import CALIBRATORS, Granularity
 from harness.case import crop_of, input_name
@@ -20,7 +19,6 @@ from harness.encodings import read_encodings
 from harness.errors import UserError
 from harness.precision import CONTROLS, read_precision
 from harness.problems import Latents, latents, problem
-from harness.specification import IntegerNet
 
 U8 = NDArray[np.uint8]
 MIN_MAX, TF_ENHANCED, RATE = "min-max", "tf-enhanced", "rate"
@@ -177,28 +175,7 @@ class Library:
             return self._builds[key]
 
 
-class _Shipped(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def provenance(self) -> Mapping[str, object]: ...
-
-
-class _Quantized(Protocol):
-    """A build of pictures or of clips."""
-
-    @property
-    def codec(self) -> _Shipped: ...
-
-    @property
-    def precision(self) -> str: ...
-
-    @property
-    def integers(self) -> Mapping[str, IntegerNet]: ...
-
-
-def check_specification(made: _Quantized) -> None:
+def check_specification(made: Quantized) -> None:
     """Quantization is the same function on every machine; the digests shipped with a codec prove it on this one."""
     specifications = made.codec.provenance.get("specifications", {})
     assert isinstance(specifications, Mapping)

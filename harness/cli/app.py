@@ -20,8 +20,7 @@ from rich.progress import (
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    from harness.auto import Quantized
-    from harness.build import Build
+    from harness.build import Build, Quantized
     from harness.library import Library
     from harness.video.library import VideoLibrary
 

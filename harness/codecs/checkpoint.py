@@ -267,7 +267,7 @@ def load_shipped(name: str) -> Codec:
     model = build_model(family, read_checkpoint(files.weights))
     tables = load_tables(files.tables) | load_tables(fixtures.root() / "codecs" / "gaussian.npz")
     codec = to_codec(family, model, tables, quality=files.quality, provenance=files.read_record())
-    files.check_digest(codec.digest)
+    files.check_digest(codec.digest, codec.provenance)
     return codec
 
 

@@ -156,7 +156,7 @@ def load_shipped(name: str) -> VideoCodec:
     model = build_model(read_checkpoint(files.weights))
     tables = load_tables(files.tables) | load_tables(fixtures.root() / "codecs" / "gaussian.npz")
     codec = to_codec(model, tables, quality=files.quality, provenance=files.read_record())
-    files.check_digest(codec.digest)
+    files.check_digest(codec.digest, codec.provenance)
     return codec
 
 

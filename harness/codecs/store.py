@@ -57,9 +57,9 @@ class CodecFiles:
     def write_record(self, record: Mapping[str, object]) -> None:
         write_file(self.record, (json.dumps(record, indent=2, sort_keys=True) + "\n").encode())
 
-    def check_digest(self, digest: str) -> None:
-        """UserError unless the codec made of the files has the digest that their record names."""
-        if digest != self.read_record().get("digest"):
+    def check_digest(self, digest: str, record: Mapping[str, object]) -> None:
+        """UserError unless the codec made of the files has the digest that their `record` names."""
+        if digest != record.get("digest"):
             raise UserError(
                 f"codec {self.folder.name}/q{self.quality}: its weights or tables do not match the digest in "
                 f"{self.record.name}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from harness.codecs import ssf2020
+from harness.codecs.video import BRANCHES
 from harness.compressai_import import CompressionModel
 from harness.training.initialise import initialise
 from harness.training.recipe import Point
@@ -173,14 +174,10 @@ class Clips:
     """Clips made of photographs through scale-space flow: a key frame, then P frames on clamped references."""
 
     networks: tuple[str, ...] = (
-        *(
-            f"{branch}_{part}"
-            for branch in ("img", "motion", "res")
-            for part in ("encoder", "decoder")
-        ),
+        *(f"{branch}_{part}" for branch in BRANCHES for part in ("encoder", "decoder")),
         *(
             f"{branch}_hyperprior.{part}"
-            for branch in ("img", "motion", "res")
+            for branch in BRANCHES
             for part in ("hyper_encoder", "hyper_decoder_mean", "hyper_decoder_scale")
         ),
     )
@@ -189,7 +186,7 @@ class Clips:
     gains: Mapping[str, int] = MappingProxyType(
         {
             f"{branch}_{name}": power
-            for branch in ("img", "motion", "res")
+            for branch in BRANCHES
             for name, power in (
                 ("encoder.6.weight", 1),
                 ("encoder.6.bias", 1),
