@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from harness.compressai_import import CompressionModel
 from harness.errors import UserError
 from harness.files import write_file
 from harness.training.gain import scale_latents
-from harness.training.optimizers import ADAM, Optimizer
+from harness.training.optimizers import ADAM
 from harness.training.optimizers import optimizer as make_optimizer
 from harness.training.recipe import Point, Recipe
 from harness.training.widen import widen
@@ -81,6 +81,14 @@ class Subject(Protocol):
         """Bits per pixel and MSE (of pixels in [0, 1]) of a batch that `rng` chooses; `finish` in the last part of a run."""
         ...
 
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """What a step leaves for those behind it."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from `state`; where it is empty, from nothing."""
+        ...
+
 
 def _autocast_networks(
     model: CompressionModel, names: tuple[str, ...], enabled: list[bool]
@@ -132,13 +140,13 @@ def train_point(
     weights = [p for name, p in learns.items() if not name.endswith("quantiles")]
     optimizer = make_optimizer(kind, model, weights)
     aux_optimizer = torch.optim.Adam(quantiles, lr=1e-3)
-    start = 0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        torch.nn.Module.load_state_dict(model, state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        aux_optimizer.load_state_dict(state["aux_optimizer"])
-        start = state["step"]
+    parts = {
+        "model": model,
+        "optimizer": optimizer,
+        "aux_optimizer": aux_optimizer,
+        "subject": subject,
+    }
+    start = _resume(state_file, parts)
     model.train()
     finish = int(point.steps * (1 - FINISH_SHARE))
     began, begun_at = time.monotonic(), start
@@ -183,7 +191,7 @@ def train_point(
                 )
             )
         if done % RESUME_EVERY == 0:
-            _save_state(state_file, model, optimizer, aux_optimizer, done)
+            _save_state(state_file, parts, done)
     return last_loss
 
 
@@ -203,23 +211,25 @@ def _aux_loss(model: CompressionModel) -> torch.Tensor:
     return torch.stack(losses).sum() if isinstance(losses, list) else losses
 
 
-def _save_state(
-    path: Path,
-    model: CompressionModel,
-    optimizer: Optimizer,
-    aux_optimizer: torch.optim.Optimizer,
-    step: int,
-) -> None:
+def _save_state(path: Path, parts: Mapping[str, Any], step: int) -> None:
     """What a resumed training goes on from."""
     buffer = io.BytesIO()
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "aux_optimizer": aux_optimizer.state_dict(),
-        "step": step,
-    }
-    torch.save(state, buffer)
+    state = {name: part.state_dict() for name, part in parts.items()}
+    torch.save(state | {"step": step}, buffer)
     write_file(path, buffer.getvalue())
+
+
+def _resume(path: Path, parts: Mapping[str, Any]) -> int:
+    """The step to go on from: 0 where nothing was saved, and then the subject begins anew too."""
+    if not path.exists():
+        parts["subject"].load_state_dict({})
+        return 0
+    state = torch.load(path, weights_only=True)
+    for name, part in parts.items():
+        # Not CompressAI's own method of a model: see `train`.
+        load = torch.nn.Module.load_state_dict if name == "model" else type(part).load_state_dict
+        load(part, state[name])
+    return int(state["step"])
 
 
 def half_weights(model: CompressionModel) -> dict[str, torch.Tensor]:

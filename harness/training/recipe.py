@@ -13,8 +13,8 @@ class Point:
     """One rate point of a recipe. `lmbda` weighs 255^2 * MSE against bits per pixel, `m` is its own width.
 
     A point that does not ship is a start for others. `frozen`: first parts of the names of parameters that stay as they are.
-    `gain`: what latents of the weights it starts from are multiplied by. `rollout`: of clips, so many P frames at most
-    come before those that are learned from.
+    `gain`: what latents of the weights it starts from are multiplied by. `chain`: of clips, P frames alone are learned from,
+    in chains of so many.
     """
 
     quality: int
@@ -26,7 +26,7 @@ class Point:
     ships: bool = True
     frozen: tuple[str, ...] = ()
     gain: float = 1.0
-    rollout: int = 0
+    chain: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def _check_fields(part: Recipe | Point) -> None:
             raise TypeError(f"{name} cannot be {value!r}")
         if name == "optimizer" and value not in {ADAM, MUON}:
             raise ValueError(f"{name} is {ADAM} or {MUON}, not {value!r}")
-        if name == "rollout" and value < 0:
+        if name == "chain" and value < 0:
             raise ValueError(f"{name} must not be below 0, not {value!r}")
         if name in {"n", "m", "steps", "lmbda", "learning_rate", "gain"} and value <= 0:
             raise ValueError(f"{name} must be above 0, not {value!r}")

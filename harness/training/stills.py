@@ -104,3 +104,9 @@ class Stills:
         size, count = (FINISH_CROP, FINISH_CROPS) if finish else (CROP, CROPS)
         x = self._crops.batch(rng, size, count).contiguous(memory_format=torch.channels_last)
         return rate_and_distortion(model(x), x)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Every step stands by itself."""

@@ -13,9 +13,7 @@ from harness.codecs import ssf2020
 from harness.codecs.checkpoint import read_checkpoint
 from harness.codecs.store import CodecFiles
 from harness.errors import UserError
-from harness.training import clips as clips_module
 from harness.training.clips import Clips, clip_rate_and_distortion, make_clip
-from harness.training.initialise import initialise
 from harness.training.loop import Progress, train
 from harness.training.recipe import Point, Recipe
 from harness.training.widen import widen
@@ -97,49 +95,6 @@ def test_rates_and_errors_are_means_over_frames() -> None:
     assert bpp > 0
     assert not torch.equal(bpp, only)
     assert not torch.equal(mse, error)
-
-
-def test_frames_that_have_passed_give_references_and_no_gradient() -> None:
-    torch.manual_seed(3)
-    model = ssf2020.build(4, 6, 4).eval()
-    initialise(model)
-    frames = torch.rand(4, 1, 3, 128, 128)
-    with torch.no_grad():
-        key, _ = model.forward_keyframe(frames[0])
-        reference = key.clamp(0, 1)
-        errors = [torch.mean((key - frames[0]) ** 2)]
-        for number in (1, 2, 3):
-            x_hat, _ = model.forward_inter(frames[number], reference)
-            reference = x_hat.clamp(0, 1)
-            errors.append(torch.mean((x_hat - frames[number]) ** 2))
-    _, mse = clip_rate_and_distortion(model, frames, passed=2)
-    torch.testing.assert_close(mse.detach(), (errors[0] + errors[3]) / 2)
-    # Which frames count must be seen in the numbers.
-    assert not torch.isclose(errors[0] + errors[3], errors[0] + errors[1])
-    calls = []
-    inner = model.forward_inter
-    model.forward_inter = lambda *given: calls.append(torch.is_grad_enabled()) or inner(*given)
-    clip_rate_and_distortion(model, frames, passed=2)
-    assert calls == [False, False, True]
-
-
-def test_a_rollout_makes_clips_longer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject, seen = Clips(folder), []
-
-    def counted(_: object, clip: torch.Tensor, *, passed: int) -> None:
-        seen.append((len(clip), passed))
-
-    monkeypatch.setattr(clips_module, "clip_rate_and_distortion", counted)
-    common = {"quality": 5, "m": 6, "lmbda": 0.01, "steps": 9, "learning_rate": 1e-3}
-    for rollout in (0, 5):
-        point = Point(start_from=4, rollout=rollout, **common)
-        for step in range(1, 4):
-            subject.step(
-                None, np.random.default_rng([rollout, step]), point=point, step=step, finish=True
-            )
-    assert seen[:3] == [(3, 0)] * 3
-    assert all(frames == 3 + passed for frames, passed in seen)
-    assert len({passed for _, passed in seen}) > 1
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(folder: Path, tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ BAD = {
     "frozen is a word": (RECIPE.replace("ships = false", 'frozen = "g_a"'), "frozen"),
     "frozen is a number": (RECIPE.replace("ships = false", "frozen = [3]"), "frozen"),
     "frozen is nothing": (RECIPE.replace("ships = false", 'frozen = [""]'), "frozen"),
-    "a rollout backwards": (RECIPE.replace("ships = false", "rollout = -1"), "rollout"),
+    "a chain backwards": (RECIPE.replace("ships = false", "chain = -1"), "chain"),
     "no steps": (RECIPE.replace("steps = 3", "steps = 0", 1), "steps"),
     "a start that is not there": (RECIPE.replace("start_from = 0", "start_from = 9"), "q9"),
     "a start in itself": (RECIPE.replace("start_from = 0", "start_from = 3"), "q3"),
