@@ -13,13 +13,15 @@ from harness.rd import ANCHOR, Variant
 PER_FRAMES = 100
 # A loss that is steeper than this, in dB per `PER_FRAMES` frames, counts as accumulation.
 STEEPEST_LOSS = -0.1
+# Frames that a clip has at least for its slope to mean anything: of ten, a single frame's chance difference tilts it.
+LEAST_FRAMES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accumulation:
     """A rate point against fp32's, PSNR less PSNR in dB: of its first, middle and last frame, and how it goes from there.
 
-    `slope`: dB per 100 frames, by least squares over all frames; None of a single frame. `early_bits`, `late_bits`: what
+    `slope`: dB per 100 frames, by least squares over all frames; None of fewer than `LEAST_FRAMES`. `early_bits`, `late_bits`: what
     the first and the second half of the P frames take beyond fp32's, in percent; None where there are fewer than two.
     """
 
@@ -73,7 +75,7 @@ def _accumulation(point: ClipPoint, anchor: ClipPoint) -> Accumulation:
         calibrator=point.calibrator,
         differences=differences,
         slope=None
-        if len(numbers) == 1
+        if len(numbers) < LEAST_FRAMES
         else PER_FRAMES * float(np.polyfit(numbers, differences, 1)[0]),
         early_bits=_beyond(early, early_anchor),
         late_bits=_beyond(late, late_anchor),
@@ -91,25 +93,30 @@ def _beyond(bits: int, of_anchor: int) -> float | None:
     return 100 * (bits / of_anchor - 1) if of_anchor else None
 
 
+def _sloping(found: Sequence[Accumulation]) -> list[Accumulation]:
+    return [each for each in found if each.slope is not None]
+
+
 def steepest(found: Sequence[Accumulation]) -> Accumulation | None:
     """The one that loses PSNR fastest."""
-    sloping = [each for each in found if each.slope is not None]
-    return min(sloping, key=lambda each: each.slope or 0.0, default=None)
+    return min(_sloping(found), key=lambda each: each.slope or 0.0, default=None)
 
 
 def accumulation_sentence(found: Sequence[Accumulation]) -> str:
     """Whether any rate point loses PSNR against fp32 faster than `STEEPEST_LOSS`."""
     worst = steepest(found)
     if worst is None or worst.slope is None:
-        return f"Accumulation: cannot be said. No variant has two frames beside {ANCHOR.label}'s."
+        return f"Accumulation: cannot be said. No variant has {LEAST_FRAMES} frames beside {ANCHOR.label}'s."
     where = f"{worst.variant.label}, {worst.clip}, q{worst.quality}"
-    count = sum((each.slope or 0.0) < STEEPEST_LOSS for each in found)
-    frames = max(len(each.differences) for each in found)
+    sloping = _sloping(found)
+    count = sum((each.slope or 0.0) < STEEPEST_LOSS for each in sloping)
+    lengths = sorted({len(each.differences) for each in sloping})
+    frames = " to ".join(str(n) for n in dict.fromkeys([lengths[0], lengths[-1]]))
     limit = f"{-STEEPEST_LOSS:g} dB per {PER_FRAMES} frames"
     word = (
-        f"{count} of {len(found)} rate points lose"
+        f"{count} of {len(sloping)} rate points lose"
         if count
-        else f"none of {len(found)} rate points loses"
+        else f"none of {len(sloping)} rate points loses"
     )
     return (
         f"Accumulation over {frames} frames: {word} more than {limit} against {ANCHOR.label};"
