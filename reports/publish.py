@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from harness.report import load
 from harness.report.headline import headline, statements
 from harness.report.platforms_markdown import to_platforms_markdown
@@ -72,6 +74,8 @@ def platforms() -> None:
 
 def ssf() -> None:
     """The BD-rates of the study of video, and P frames beside all-intra coding, in the README."""
+    for figure in sorted((PUBLISHED / "ssf").glob("*.png")):
+        _reduce(figure)
     study = json.loads((PUBLISHED / "ssf" / "ssf.json").read_text(encoding="utf-8"))
     clips = list(dict.fromkeys(rate["clip"] for rate in study["bd_rate"]))
     columns = sorted(clips, key=lambda clip: clip != "mean")
@@ -101,6 +105,15 @@ def ssf() -> None:
         timed = bench.read_text(encoding="utf-8").rstrip()
         text = _between(text, "bench-video", f"```\n{timed}\n```")
     readme.write_text(text, encoding="utf-8")
+
+
+def _reduce(figure: Path) -> None:
+    """To a palette of 256 colours: figures with pictures in them take megabytes, and the repository keeps every one."""
+    with Image.open(figure) as picture:
+        if picture.mode != "P":
+            picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+                figure, optimize=True
+            )
 
 
 def bd_rate_table(study: dict[str, Any]) -> str:

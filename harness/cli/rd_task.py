@@ -131,7 +131,11 @@ class Runners:
         self._pools.close()
 
     def __call__(self) -> Run:
-        return platform_runner(self._pool(), self._platform)
+        return self.on(self._platform)
+
+    def on(self, platform: str) -> Run:
+        """On another platform, beside this thread's children."""
+        return platform_runner(self._pool(), platform)
 
     def environment(self) -> Mapping[str, str]:
         return self._pool().child(self._platform).environment()

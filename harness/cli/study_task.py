@@ -1,7 +1,7 @@
 """The work of `crosscheck study ssf`, with its progress bar. Imported only when there is work."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,13 +45,16 @@ class Task:
         with progress_bar() as bar, Pool() as pool:
             libraries = _Libraries(self, pool)
             builds = self._builds(bar, libraries, chosen)
-            with Runners(self.platform) as runners:
+            with (
+                Runners(self.platform) as runners,
+                ThreadPoolExecutor(self.jobs) as executor,
+            ):
                 record = runners.environment()
-                points = self._points(bar, builds, runners)
-            drifts, mismatches = self._drifts(
-                bar, libraries, (drift_codec, drifting, decoders), pool
-            )
+                points = self._points(bar, builds, runners, executor)
+                drifting_builds = [(v, libraries.build(drift_codec, v)) for v in drifting]
+                pairs = self._drifts(bar, drifting_builds, decoders, runners, executor)
         codec = libraries.own.codec(self.names[-1])
+        drifts = [drift for drift, _ in pairs]
         precisions = list(dict.fromkeys(v.precision for v in chosen))
         first = self.clips[0]
         return ClipStudy(
@@ -59,7 +62,7 @@ class Task:
             bd_rates=tuple(study.bd_rates(points, self.bd_method)),
             intra_shares=tuple(study.intra_shares(points)),
             drifts=tuple(drifts),
-            mismatches=tuple(mismatches),
+            mismatches=tuple(mismatch for _, mismatch in pairs if mismatch is not None),
             costs=tuple(hyper_costs(codec, precisions, (first.height, first.width))),
             problems=tuple(study.problems(points, drifts)),
             notes=(),
@@ -80,7 +83,11 @@ class Task:
         return found
 
     def _points(
-        self, bar: Progress, builds: Sequence[tuple[Variant, VideoBuild]], runners: Runners
+        self,
+        bar: Progress,
+        builds: Sequence[tuple[Variant, VideoBuild]],
+        runners: Runners,
+        executor: Executor,
     ) -> list[ClipPoint]:
         jobs = [
             (study.Coding(made=made, variant=variant, clip=clip), intra)
@@ -99,45 +106,47 @@ class Task:
             bar.update(task, now=now)
             return study.measure(coding, runners(), partial(bar.advance, task), intra=intra)
 
-        with ThreadPoolExecutor(self.jobs) as executor:
-            points = list(executor.map(work, jobs))
+        points = list(executor.map(work, jobs))
         bar.update(task, now="")
         return points
 
     def _drifts(
         self,
         bar: Progress,
-        libraries: "_Libraries",
-        what: tuple[str, Sequence[Variant], Sequence[str]],
-        pool: Pool,
-    ) -> tuple[list[Drift], list[Mismatch]]:
-        codec, variants, decoders = what
-        drifts, mismatches = [], []
+        builds: Sequence[tuple[Variant, VideoBuild]],
+        decoders: Sequence[str],
+        runners: Runners,
+        executor: Executor,
+    ) -> list[tuple[Drift, Mismatch | None]]:
         # Beside the worst frame of the first variant, fp32 as a rule, the same frame of the others.
         worst: dict[tuple[str, str], int] = {}
-        total = len(variants) * len(decoders) * len(self.clips)
+        ends = [(decoder, clip) for decoder in decoders for clip in self.clips]
+        total = len(builds) * len(ends)
         task = bar.add_task("drift", total=total, now="") if total else None
-        for variant in variants if decoders else ():
-            made = libraries.build(codec, variant)
-            for decoder in decoders:
-                pair = study.Pair(
-                    encoder=self.platform,
-                    decoder=decoder,
-                    encode=platform_runner(pool, self.platform),
-                    decode=platform_runner(pool, decoder),
-                )
-                for clip in self.clips:
-                    assert task is not None
-                    bar.update(task, now=f"{variant.label} {decoder} {clip.name}")
-                    coding = study.Coding(made=made, variant=variant, clip=clip)
-                    key = (decoder, clip.name)
-                    found, mismatch = study.drift(coding, pair, lambda: None, at=worst.get(key))
-                    drifts.append(found)
-                    if mismatch is not None:
-                        worst.setdefault(key, mismatch.frame)
-                        mismatches.append(mismatch)
-                    bar.advance(task)
-        return drifts, mismatches
+
+        def work(job: tuple[Variant, VideoBuild, str, Clip]) -> tuple[Drift, Mismatch | None]:
+            variant, made, decoder, clip = job
+            assert task is not None
+            bar.update(task, now=f"{variant.label} {decoder} {clip.name}")
+            pair = study.Pair(
+                encoder=self.platform,
+                decoder=decoder,
+                encode=runners(),
+                decode=runners.on(decoder),
+            )
+            coding = study.Coding(made=made, variant=variant, clip=clip)
+            found = study.drift(coding, pair, lambda: None, at=worst.get((decoder, clip.name)))
+            bar.advance(task)
+            return found
+
+        found: list[tuple[Drift, Mismatch | None]] = []
+        for variant, made in builds:
+            these = list(executor.map(work, [(variant, made, *end) for end in ends]))
+            for _, mismatch in these:
+                if mismatch is not None:
+                    worst.setdefault((mismatch.decoder, mismatch.clip), mismatch.frame)
+            found += these
+        return found
 
 
 class _Libraries:

@@ -7,7 +7,7 @@ from harness.rd import DEFAULT_SCOPE, Variant
 from harness.report.pictures import RC
 from harness.report.ssf_curves import own_variants, rd_figure
 from harness.report.ssf_frame_figures import drift_figure, frame_figure
-from harness.report.ssf_pictures import mismatch_figure, paired_figure
+from harness.report.ssf_pictures import mismatch_figure, paired_figure, worst_mismatches
 
 __all__ = ["ssf_figures"]
 
@@ -26,7 +26,7 @@ def ssf_figures(study: ClipStudy) -> dict[str, bytes]:
             name = "ssf-rd.png" if scope == DEFAULT_SCOPE else f"ssf-rd-{scope}.png"
             figures[name] = rd_figure(study, variants)
         if study.mismatches:
-            figures["ssf-mismatch.png"] = mismatch_figure(study.mismatches)
+            figures["ssf-mismatch.png"] = mismatch_figure(worst_mismatches(study.mismatches))
         if study.drifts:
             figures["ssf-drift.png"] = drift_figure(study)
         if study.points:

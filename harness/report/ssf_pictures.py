@@ -33,6 +33,8 @@ _PICTURE = (_WIDTH - 0.9) / 4 - _GAP
 _ABOVE = 0.8  # a row's caption and the titles of its pictures
 _WEIGHTS = ("bold", "normal")
 _CURVES = 5.0
+# A study can have a mismatch a clip, variant and decoder: of so many clips the worst one is drawn, all are in the results.
+_CLIPS = 3
 
 
 def mismatch_figure(mismatches: Sequence[Mismatch]) -> bytes:
@@ -43,13 +45,34 @@ def mismatch_figure(mismatches: Sequence[Mismatch]) -> bytes:
     return png(figure)
 
 
+def worst_mismatches(mismatches: Sequence[Mismatch]) -> list[Mismatch]:
+    """Of the clips that are damaged most, the worst mismatch, below each the same frame of a variant that held.
+
+    Where nothing was damaged, the first that held.
+    """
+    worst: dict[str, Mismatch] = {}
+    for mismatch in sorted((m for m in mismatches if m.residual.any()), key=_between):
+        worst.setdefault(mismatch.clip, mismatch)
+    rows = (
+        row
+        for first in [*worst.values()][:_CLIPS]
+        for row in (first, counterpart(mismatches, first))
+        if row is not None
+    )
+    return list(rows) or list(mismatches[:1])
+
+
+def _between(mismatch: Mismatch) -> float:
+    return psnr(mismatch.encoder_picture, mismatch.decoder_picture)
+
+
 def paired_figure(study: ClipStudy, variants: Sequence[Variant]) -> bytes | None:
-    """RD curves above the first frame that differs, and the same frame of a variant that does not; None without one."""
-    first = next((m for m in study.mismatches if m.residual.any()), None)
-    if first is None or not study.points:
+    """RD curves above the worst mismatch, and the same frame of a variant that held; None without one."""
+    rows = worst_mismatches(study.mismatches)[:2]
+    if not rows or not rows[0].residual.any() or not study.points:
         return None
-    held = counterpart(study.mismatches, first)
-    rows = [first, *([held] if held else [])]
+    first = rows[0]
+    rows = [row for row in rows if row.clip == first.clip]
     below = sum(map(_row_height, rows)) + _GAP
     height = below + _CURVES
     figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white")

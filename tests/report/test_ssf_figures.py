@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.clip_rd import ClipStudy
+from harness.clip_rd import ClipStudy, Mismatch
 from harness.errors import HarnessError
-from harness.rd import ANCHOR
+from harness.rd import ANCHOR, Variant
 from harness.report.ssf_curves import rd_figure, rd_panel
 from harness.report.ssf_figures import ssf_figures
 from harness.report.ssf_frame_figures import drift_figure, frame_figure
@@ -19,6 +19,7 @@ from harness.report.ssf_pictures import (
     mismatch_caption,
     mismatch_figure,
     paired_figure,
+    worst_mismatches,
 )
 from harness.report.ssf_report import ssf_files
 from tests.report.ssf_studies import (
@@ -193,6 +194,27 @@ def test_the_paired_figure_shows_the_counterpart_where_there_is_one(whole: ClipS
     assert size(both)[1] > size(alone)[1]
     elsewhere = replace(whole.mismatches[0], clip="another")
     assert paired_figure(replace(whole, mismatches=(elsewhere,)), [W8]) is not None
+
+
+def test_the_worst_mismatch_of_the_worst_clips_is_drawn_each_above_one_that_held() -> None:
+    def at(clip: str, by: int, variant: Variant = ANCHOR, frame: int = 7) -> Mismatch:
+        return replace(make_mismatch(variant, by=by, frame=frame), clip=clip)
+
+    rows = worst_mismatches(
+        [
+            at("mild", 1), at("worst", 5), at("worst", 90, frame=3), at("worst", 0, DECODER, 3),
+            at("bad", 60), at("bad", 0, W8, 8), at("worse", 70), at("mild", 0, W8),
+        ]
+    )  # fmt: skip
+    assert [(row.clip, row.frame, bool(row.residual.any())) for row in rows] == [
+        ("worst", 3, True),
+        ("worst", 3, False),
+        ("worse", 7, True),
+        ("bad", 7, True),
+    ]
+    held = [at("a", 0), at("b", 0)]
+    assert worst_mismatches(held) == held[:1]
+    assert worst_mismatches([]) == []
 
 
 def test_figures_differ_where_the_pictures_do() -> None:
