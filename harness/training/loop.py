@@ -261,6 +261,9 @@ def train(
             fresh = dict(model.named_parameters())
             start = read_checkpoint(files[point.start_from].weights)
             start = scale_latents(start, subject.gains, point.gain)
+            for prefix, other in point.parts_from.items():
+                parts = read_checkpoint(files[other].weights)
+                start |= {name: t for name, t in parts.items() if name.startswith(prefix)}
             weights = widen(start, fresh, subject.stacked)
             # Not CompressAI's own method: that one also asks for the CDF tables, which are made later.
             torch.nn.Module.load_state_dict(model, weights, strict=False)

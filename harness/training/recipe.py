@@ -1,8 +1,10 @@
 """What is to be trained: a recipe (TOML) names a family, its widths and its rate points."""
 
 import tomllib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UserError
 from harness.training.optimizers import ADAM, MUON
@@ -14,7 +16,7 @@ class Point:
 
     A point that does not ship is a start for others. `frozen`: first parts of the names of parameters that stay as they are.
     `gain`: what latents of the weights it starts from are multiplied by. `chain`: of clips, P frames alone are learned from,
-    in chains of so many.
+    in chains of so many. `parts_from`: parameters whose names begin so come from that point instead, without a gain.
     """
 
     quality: int
@@ -27,6 +29,7 @@ class Point:
     frozen: tuple[str, ...] = ()
     gain: float = 1.0
     chain: int = 0
+    parts_from: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +57,25 @@ def read_recipe(path: Path) -> Recipe:
     for point in recipe.points:
         if point.quality in known:
             raise UserError(f"recipe {path}: there are two points q{point.quality}")
-        if point.start_from is not None and point.start_from not in known:
-            raise UserError(
-                f"recipe {path}: q{point.quality} starts from q{point.start_from}, which is not before it"
-            )
+        for start in (point.start_from, *point.parts_from.values()):
+            if start is not None and start not in known:
+                raise UserError(
+                    f"recipe {path}: q{point.quality} starts from q{start}, which is not before it"
+                )
         known.add(point.quality)
     return recipe
 
 
 def _check_fields(part: Recipe | Point) -> None:
     """Numbers are numbers of their kind and not below 1 (a rate above 0, a quality and a seed from 0)."""
-    kinds = {
+    kinds: dict[str, Any] = {
         "family": str,
         "optimizer": str,
         "points": tuple,
         "frozen": list | tuple,
         "ships": bool,
         "start_from": int | None,
+        "parts_from": dict,
     }
     kinds |= dict.fromkeys(("lmbda", "learning_rate", "gain"), int | float)
     for name, value in vars(part).items():
@@ -78,6 +83,8 @@ def _check_fields(part: Recipe | Point) -> None:
         right = isinstance(value, kinds.get(name, int)) and is_truth == (name == "ships")
         if name == "frozen" and right:
             right = all(isinstance(prefix, str) and prefix for prefix in value)
+        if name == "parts_from" and right:
+            right = all(type(start) is int for start in value.values())
         if not right or (name == "points" and not value):
             raise TypeError(f"{name} cannot be {value!r}")
         if name == "optimizer" and value not in {ADAM, MUON}:

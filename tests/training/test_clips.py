@@ -122,6 +122,34 @@ def test_what_is_frozen_stays_and_the_rest_learns(folder: Path, tmp_path: Path) 
         trained("image_")
 
 
+def test_parts_come_from_another_point_and_without_a_gain(folder: Path, tmp_path: Path) -> None:
+    common = {"lmbda": 0.01, "learning_rate": 1e-3, "m": 6, "steps": 1}
+    points = (
+        Point(quality=1, ships=False, **common),
+        Point(quality=2, ships=False, **(common | {"steps": 2})),
+        Point(
+            quality=3,
+            start_from=1,
+            gain=2.0,
+            parts_from={"img_": 2},
+            frozen=("img_", "motion_", "res_e"),
+            chain=4,
+            **common,
+        ),
+    )
+    recipe = Recipe(family=ssf2020.NAME, n=4, seed=1, points=points, optimizer="muon")
+    (files,) = train(
+        recipe, Clips(folder), tmp_path / "out", work=tmp_path / "work", report=lambda _: None
+    )
+    after = read_checkpoint(files.weights)
+    first, second = (read_checkpoint(CodecFiles(tmp_path / "work", q).weights) for q in (1, 2))
+    for name in (n for n in after if n.startswith("img_")):
+        assert torch.equal(after[name], second[name])
+    last = "motion_encoder.6.weight"
+    torch.testing.assert_close(after[last], 2 * first[last])
+    assert files.read_record()["parts_from"] == {"img_": 2}
+
+
 def test_training_goes_through_both_stages_and_starts_wider_ones(
     folder: Path, tmp_path: Path
 ) -> None:

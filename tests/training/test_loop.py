@@ -215,6 +215,11 @@ BAD = {
     "frozen is a word": (RECIPE.replace("ships = false", 'frozen = "g_a"'), "frozen"),
     "frozen is a number": (RECIPE.replace("ships = false", "frozen = [3]"), "frozen"),
     "frozen is nothing": (RECIPE.replace("ships = false", 'frozen = [""]'), "frozen"),
+    "parts of no point": (
+        RECIPE.replace("ships = false", "parts_from = {g_a = 3}"),
+        "q0 starts from q3",
+    ),
+    "parts of many": (RECIPE.replace("ships = false", "parts_from = {g_a = [3]}"), "parts_from"),
     "a chain backwards": (RECIPE.replace("ships = false", "chain = -1"), "chain"),
     "no steps": (RECIPE.replace("steps = 3", "steps = 0", 1), "steps"),
     "a start that is not there": (RECIPE.replace("start_from = 0", "start_from = 9"), "q9"),
