@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.calibration import F64, ChannelRange
-from harness.integer_layer import (
+from harness.grid import (
     MIDDLE_BITS,
     MIDDLE_LIMB,
     MULTIPLIER_BITS,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from numpy.typing import NDArray
 
-from harness.integer_layer import split
+from harness.grid import split
 from harness.network import Convolution
 from harness.specification import (
     GDN_NORM_MAX,

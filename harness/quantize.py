@@ -28,7 +28,7 @@ from harness.activations import (
 from harness.calibration import F64, Calibration
 from harness.cdf import fixed_thresholds
 from harness.errors import UserError
-from harness.integer_layer import (
+from harness.grid import (
     LEAKY_SHIFT,
     Folded,
     Grid,
@@ -36,9 +36,9 @@ from harness.integer_layer import (
     floor_log2,
     fold,
     grid,
-    integer_layer,
     round_weights,
 )
+from harness.integer_layer import integer_layer
 from harness.network import Convolution, Gdn, Layer, LeakyRelu, Network, QRelu, Relu
 from harness.precision import Precision
 from harness.specification import (

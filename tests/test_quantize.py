@@ -12,7 +12,7 @@ from harness.calibrate import forward, observe
 from harness.calibration import Calibration, ChannelRange
 from harness.cdf import scale_thresholds
 from harness.errors import UserError
-from harness.integer_layer import PRODUCT_LIMIT, split
+from harness.grid import PRODUCT_LIMIT, split
 from harness.network import Convolution, Gdn, LeakyRelu, Network, Relu
 from harness.precision import Precision
 from harness.quantize import quantize_h_s
@@ -223,8 +223,8 @@ def test_a_broken_bound_names_layer_channel_and_number(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert integer(precision=precision).precision == precision
-    monkeypatch.setattr("harness.integer_layer.PRODUCT_LIMIT", 2**4)
-    monkeypatch.setattr("harness.integer_layer.RESCALES", 2)
+    monkeypatch.setattr("harness.grid.PRODUCT_LIMIT", 2**4)
+    monkeypatch.setattr("harness.grid.RESCALES", 2)
     with pytest.raises(
         UserError, match=r"layer h_s\.\d+, channel \d+: .* may reach \d+, .* use fewer bits"
     ):
@@ -235,8 +235,8 @@ def test_a_channel_that_breaks_its_bound_is_rescaled(monkeypatch: pytest.MonkeyP
     """Its weights get a larger step, and the bound then holds."""
     before = integer(precision="w12a12").convolutions[-1]
     limit = 1 << (int(before.bounds.max()).bit_length() - 4)
-    monkeypatch.setattr("harness.integer_layer.PRODUCT_LIMIT", limit)
-    monkeypatch.setattr("harness.integer_layer.WIDE_LIMIT_BITS", limit.bit_length() - 7)
+    monkeypatch.setattr("harness.grid.PRODUCT_LIMIT", limit)
+    monkeypatch.setattr("harness.grid.WIDE_LIMIT_BITS", limit.bit_length() - 7)
     after = integer(precision="w12a12").convolutions[-1]
     assert after.bounds.max() < limit < before.bounds.max()
     assert np.abs(after.weight).max() < np.abs(before.weight).max()

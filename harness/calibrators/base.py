@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from harness.calibrate import activations
 from harness.calibration import F64, Calibration
 from harness.errors import UserError
-from harness.integer_layer import Folded, Grid, Target
+from harness.grid import Folded, Grid, Target
 from harness.network import F32, Network
 from harness.precision import Precision
 from harness.registry import Registry

@@ -20,7 +20,7 @@ from harness.calibration import F64, Calibration
 from harness.calibrators.base import TENSOR, Problem, flat, weight_clips
 from harness.calibrators.histogram import WIDE_BINS, Collector, Histogram, bins_for
 from harness.calibrators.seen import Seen
-from harness.integer_layer import NARROW_BITS, Folded
+from harness.grid import NARROW_BITS, Folded
 from harness.precision import WIDEST
 from harness.roles import Kind, Role, levels, roles
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.calibration import F64
-from harness.integer_layer import NARROW_BITS
+from harness.grid import NARROW_BITS
 from harness.roles import levels
 
 I64 = NDArray[np.int64]

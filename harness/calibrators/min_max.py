@@ -7,7 +7,7 @@ import numpy as np
 from harness.calibration import F64, Calibration
 from harness.calibrators.base import CALIBRATORS, TENSOR, Problem, weight_clips
 from harness.calibrators.seen import Seen
-from harness.integer_layer import Folded
+from harness.grid import Folded
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from harness.calibration import F64, Calibration
 from harness.calibrators.base import CALIBRATORS, Problem
 from harness.calibrators.by_histogram import calibrate
 from harness.calibrators.histogram import Histogram, asymmetric, half_away, symmetric
-from harness.integer_layer import NARROW_BITS
+from harness.grid import NARROW_BITS
 from harness.roles import levels
 
 

@@ -24,7 +24,7 @@ from harness import emulate
 from harness.calibration import F64, Calibration, ChannelRange
 from harness.calibrators.base import CALIBRATORS, Problem, flat
 from harness.calibrators.reconstruct import Regression, refit
-from harness.integer_layer import NARROW_BITS, Folded, Grid, Target
+from harness.grid import NARROW_BITS, Folded, Grid, Target
 from harness.network import F32
 from harness.roles import Kind, roles
 from harness.specification import IntegerGdn, IntegerLayer, IntegerNet

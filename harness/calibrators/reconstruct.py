@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 
 from harness.calibration import F64
-from harness.integer_layer import Folded, Grid, Target, grid
+from harness.grid import Folded, Grid, Target, grid
 from harness.network import Convolution
 from harness.specification import I32
 

@@ -8,7 +8,7 @@ from harness.calibration import F64, Calibration
 from harness.calibrators.base import CALIBRATORS, Problem
 from harness.calibrators.by_histogram import calibrate
 from harness.calibrators.histogram import Histogram, half_away
-from harness.integer_layer import NARROW_BITS
+from harness.grid import NARROW_BITS
 from harness.roles import levels
 
 # What a saturated value costs beside one that is only rounded.

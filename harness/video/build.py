@@ -21,7 +21,7 @@ from harness.codecs.video import (
     VideoCodec,
 )
 from harness.errors import UserError
-from harness.integer_layer import Target
+from harness.grid import Target
 from harness.lowerings.base import FLOAT, LOWERINGS, Artifact, Source
 from harness.precision import CONTROLS, Precision
 from harness.quantize import Observer, quantize_h_s, quantize_synthesis

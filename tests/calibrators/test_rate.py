@@ -14,7 +14,7 @@ from harness.calibrators.base import CALIBRATORS, Granularity, Problem
 from harness.calibrators.rate import shift_sigma
 from harness.calibrators.reconstruct import Regression, refit, tap_groups
 from harness.case import rng
-from harness.integer_layer import Target, fold, grid, round_weights
+from harness.grid import Target, fold, grid, round_weights
 from harness.network import Convolution
 from harness.precision import Precision
 from harness.quantize import Observer, quantize_h_s
