@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -29,7 +29,7 @@ from harness.lowerings.base import Artifact
 from harness.platforms.base import PLATFORMS
 from harness.platforms.pool import Pool
 from harness.precision import CONTROLS
-from harness.trace import TensorRecord, Trace
+from harness.trace import Shared, TensorRecord, Trace
 from harness.verdict import Outcome
 from harness.video.build import VideoBuild
 
@@ -126,11 +126,13 @@ class LocalEnds:
     def __init__(self, pool: Pool, inputs: Inputs) -> None:
         self._inputs = inputs
         self._bench = Bench(pool)
+        self._shared = Shared()
 
     def encode(self, case: Case, source: Source) -> Callable[[], Sent | Failed]:
         def work() -> Sent:
             run = self._bench.runner(case.encoder)
-            return ends.encode(self._inputs.build_for(case, case.encoder, run), source, run)
+            sent = ends.encode(self._inputs.build_for(case, case.encoder, run), source, run)
+            return replace(sent, frames=tuple(map(self._shared, sent.frames)))
 
         done = attempt(work)
         return lambda: done
@@ -141,7 +143,8 @@ class LocalEnds:
         def work() -> Received:
             run = self._bench.runner(case.decoder)
             made = self._inputs.build_for(case, case.decoder, run)
-            return ends.decode(made, stream, run, reconstruct=reconstruct)
+            got = ends.decode(made, stream, run, reconstruct=reconstruct)
+            return replace(got, frames=tuple(map(self._shared, got.frames)))
 
         done = attempt(work)
         return lambda: done

@@ -12,9 +12,10 @@ import math
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,6 +168,20 @@ class Trace:
             return cls(tensors=tensors, environment=environment)
         except _UNREADABLE as error:
             raise UserError(f"cannot read trace {path}: {error}") from error
+
+
+class Shared:
+    """Equal tensors as one object, for as long as somebody holds it.
+
+    What an integer cell decodes is what was encoded: eight decoders of a clip need not keep it eight times.
+    """
+
+    def __init__(self) -> None:
+        self._records: WeakValueDictionary[tuple[str, str], TensorRecord] = WeakValueDictionary()
+
+    def __call__(self, trace: Trace) -> Trace:
+        tensors = (self._records.setdefault((t.name, t.digest), t) for t in trace.tensors)
+        return replace(trace, tensors=tuple(tensors))
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -1,8 +1,11 @@
 """Traces: canonical bytes, a file that equal traces share, and damage that is always one line."""
 
+import gc
 import json
+import weakref
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from harness.compare import compare
 from harness.errors import HarnessError, UserError
-from harness.trace import DTYPES, TensorRecord, Trace
+from harness.trace import DTYPES, Shared, TensorRecord, Trace
 
 TRACE = Trace(
     tensors=(
@@ -221,3 +224,26 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
 ) -> None:
     monkeypatch.setattr("harness.trace.MAX_TRACE_BYTES", 10_000)
     refused(rewritten(tmp_path / "t", lambda _: None, bomb=bytes(20_000)))
+
+
+def test_equal_tensors_are_one_object_and_no_longer_than_somebody_holds_it() -> None:
+    shared = Shared()
+    changed = TensorRecord.of("x_hat", np.array([np.nan, 0.0, np.inf], np.float32))
+    renamed = replace(TRACE.tensors[0], name="y_symbols")
+
+    def copy(*tensors: TensorRecord) -> Trace:
+        return Trace(
+            tensors=tuple(replace(t, data=bytes(bytearray(t.data))) for t in tensors),
+            environment={"runtime": "another"},
+        )
+
+    first, second = shared(TRACE), shared(copy(*TRACE.tensors))
+    assert first == TRACE
+    assert second.environment == {"runtime": "another"}
+    assert all(a is b for a, b in zip(first.tensors, second.tensors, strict=True))
+    other = shared(copy(changed, renamed))
+    assert other.tensors == (changed, renamed)
+    alone = weakref.ref(other.tensors[0])
+    del other
+    gc.collect()
+    assert alone() is None
