@@ -74,8 +74,6 @@ def platforms() -> None:
 
 def ssf() -> None:
     """The BD-rates of the study of video, and P frames beside all-intra coding, in the README."""
-    for figure in sorted((PUBLISHED / "ssf").glob("*.png")):
-        _reduce(figure)
     study = json.loads((PUBLISHED / "ssf" / "ssf.json").read_text(encoding="utf-8"))
     clips = list(dict.fromkeys(rate["clip"] for rate in study["bd_rate"]))
     columns = sorted(clips, key=lambda clip: clip != "mean")
@@ -151,3 +149,5 @@ if __name__ == "__main__":
         ssf()
     else:
         main()
+    for figure in sorted(PUBLISHED.rglob("*.png")):
+        _reduce(figure)

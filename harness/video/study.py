@@ -266,11 +266,12 @@ def problems(points: Sequence[ClipPoint], drifts: Sequence[Drift]) -> list[str]:
     curves: dict[tuple[str, Variant, bool], list[ClipPoint]] = {}
     for point in sorted(points, key=lambda p: p.quality):
         curves.setdefault((point.clip, point.variant, point.intra), []).append(point)
-    for (clip, variant, _), curve in curves.items():
+    for (clip, variant, intra), curve in curves.items():
+        name = f"{clip} {variant.label}{', all-intra' if intra else ''}"
         for low, high in pairwise(curve):
             if not (low.bpp < high.bpp and low.psnr < high.psnr):
                 found.append(
-                    f"{clip} {variant.label}: q{high.quality} is not above q{low.quality}"
+                    f"{name}: q{high.quality} is not above q{low.quality}"
                     f" ({low.bpp:.4f} bpp, {low.psnr:.2f} dB; {high.bpp:.4f} bpp, {high.psnr:.2f} dB)"
                 )
     for one in drifts:

@@ -144,7 +144,11 @@ def test_the_gate_wants_rising_curves_and_identical_integers() -> None:
     assert study.problems(good, [same]) == []
     flat = [*good[:3], replace(good[3], frames=good[2].frames), good[4]]
     (problem,) = study.problems(flat, [])
-    assert "q7 is not above q5" in problem
+    assert "fp32: q7 is not above q5" in problem
+    intra = points(1, ANCHOR, intra=True)
+    flat = [*intra[:3], replace(intra[3], frames=intra[2].frames), intra[4]]
+    (of_intra,) = study.problems([*good, *flat], [])
+    assert "fp32, all-intra: q7 is not above q5" in of_intra
     wrong = tiny.changed("motion_hyper_decoder_scale", "indexes", tiny.one_more)
     broken, _ = study.drift(coding("w8a8"), pair(wrong), lambda: None)
     assert "not identical" in study.problems(good, [broken])[0]
