@@ -22,6 +22,8 @@ from harness.training.stills import Crops, rate_and_distortion
 CROP, WIDE_CROP, WIDE_EVERY, FRAMES = 256, 384, 4, 3
 # Share of a run from nothing that trains the key-frame stage alone: motion against noise teaches nothing.
 KEY_SHARE = 0.5
+# Where all of P frames is frozen there is no need to code any.
+KEYS_ALONE = frozenset({"motion_", "res_"})
 
 
 def make_clip(
@@ -104,7 +106,8 @@ class Clips:
         step: int,
         finish: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        if point.start_from is None and step < KEY_SHARE * point.steps:
+        begins = point.start_from is None and step < KEY_SHARE * point.steps
+        if begins or set(point.frozen) >= KEYS_ALONE:
             x = self._crops.batch(rng, CROP, 2).contiguous(memory_format=torch.channels_last)
             x_hat, likelihoods = model.forward_keyframe(x)
             return rate_and_distortion({"x_hat": x_hat, "likelihoods": likelihoods["keyframe"]}, x)
