@@ -216,7 +216,10 @@ class HyperCost:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipStudy:
-    """Everything that was measured. `notes`: lines that qualify a number."""
+    """Everything that was measured. `notes`: lines that qualify a number.
+
+    `open_points`: variants that predict from fp32's references (see video/open_loop.py), and their BD-rates against it.
+    """
 
     points: tuple[ClipPoint, ...]
     bd_rates: tuple[ClipBdRate, ...]
@@ -226,6 +229,8 @@ class ClipStudy:
     costs: tuple[HyperCost, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    open_points: tuple[ClipPoint, ...] = ()
+    open_bd_rates: tuple[ClipBdRate, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -80,13 +80,17 @@ def ssf() -> None:
     rows = {(r["variant"], r["calibrator"]): {} for r in study["bd_rate"]}
     for rate in study["bd_rate"]:
         rows[rate["variant"], rate["calibrator"]][rate["clip"]] = rate
+    opened = {r["variant"]: r for r in study["open_loop"]["bd_rate"] if r["clip"] == "mean"}
     lines = [
-        f"| variant | calibrator | published | {' | '.join(columns)} |",
-        "|---" * (3 + len(columns)) + "|",
+        f"| variant | calibrator | published | open loop | {' | '.join(columns)} |",
+        "|---" * (4 + len(columns)) + "|",
     ]
     for (variant, calibrator), found in rows.items():
         published = found["mean"]["published"]
-        cells = ["none" if (p := found[c]["percent"]) is None else f"{p:+.3f} %" for c in columns]
+        cells = [
+            "" if rate is None else "none" if (p := rate["percent"]) is None else f"{p:+.3f} %"
+            for rate in (opened.get(variant), *(found[c] for c in columns))
+        ]
         said = "" if published is None else f"{published:g} %"
         lines.append(f"| {variant} | {calibrator} | {said} | {' | '.join(cells)} |")
     main_clip = max(study["points"], key=lambda point: point["frames"])["clip"]

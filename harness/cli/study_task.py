@@ -19,6 +19,7 @@ from harness.video import study
 from harness.video.build import VideoBuild
 from harness.video.cost import hyper_costs
 from harness.video.library import VideoLibrary
+from harness.video.open_loop import open_loop
 
 PER_TENSOR = ":tensor"
 
@@ -51,10 +52,12 @@ class Task:
             ):
                 record = runners.environment()
                 points = self._points(bar, builds, runners, executor)
+                open_points = self._open_points(bar, builds, runners, executor)
                 drifting_builds = [(v, libraries.build(drift_codec, v)) for v in drifting]
                 pairs = self._drifts(bar, drifting_builds, decoders, runners, executor)
         codec = libraries.own.codec(self.names[-1])
         drifts = [drift for drift, _ in pairs]
+        anchors = [p for p in points if p.variant == ANCHOR and not p.intra]
         precisions = list(dict.fromkeys(v.precision for v in chosen))
         first = self.clips[0]
         return ClipStudy(
@@ -66,6 +69,8 @@ class Task:
             costs=tuple(hyper_costs(codec, precisions, (first.height, first.width))),
             problems=tuple(study.problems(points, drifts)),
             notes=(),
+            open_points=tuple(open_points),
+            open_bd_rates=tuple(study.bd_rates([*anchors, *open_points], self.bd_method)),
         ), record
 
     def _builds(
@@ -109,6 +114,36 @@ class Task:
         points = list(executor.map(work, jobs))
         bar.update(task, now="")
         return points
+
+    def _open_points(
+        self,
+        bar: Progress,
+        builds: Sequence[tuple[Variant, VideoBuild]],
+        runners: Runners,
+        executor: Executor,
+    ) -> list[ClipPoint]:
+        """Of the codecs' own calibrations, each codec and clip in one go."""
+        by_codec: dict[str, list[tuple[Variant, VideoBuild]]] = {}
+        for variant, made in builds:
+            if variant.calibrator == OWN_CALIBRATOR:
+                by_codec.setdefault(made.codec.name, []).append((variant, made))
+        jobs = [(found, clip) for found in by_codec.values() for clip in self.clips]
+        task = bar.add_task("open loop", total=len(jobs), now="")
+
+        def work(job: tuple[list[tuple[Variant, VideoBuild]], Clip]) -> list[ClipPoint]:
+            found, clip = job
+            anchor = next(made for variant, made in found if variant == ANCHOR)
+            codings = [
+                study.Coding(made=made, variant=variant, clip=clip)
+                for variant, made in found
+                if variant != ANCHOR
+            ]
+            bar.update(task, now=f"{anchor.codec.name} {clip.name}")
+            points = open_loop(anchor, codings, runners(), lambda: None) if codings else []
+            bar.advance(task)
+            return points
+
+        return [point for points in executor.map(work, jobs) for point in points]
 
     def _drifts(
         self,

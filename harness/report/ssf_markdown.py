@@ -35,6 +35,11 @@ _HOW_BD = (
     f" every line against {ANCHOR.label} on the same clip; the mean is over the clips. Positive: more bits for the same"
     " quality."
 )
+_HOW_OPEN = (
+    f"The same, but every frame is predicted from {ANCHOR.label}'s reference: what a variant costs by itself. Where frames predict"
+    " from a variant's own, as above and as decoders do, one latent that is rounded the other way changes every frame behind it,"
+    " by chance for better or worse."
+)
 _HOW_PUBLISHED = (
     "Published: the precision study of ssf2020's hyperprior decoders quantized after training, ranges by AIMET's MSE rule,"
     f" on {PUBLISHED_ON}; other clips and other weights than here."
@@ -74,7 +79,12 @@ def to_ssf_markdown(
         f"`{command}`",
         "Ran on " + text(", ".join(f"{key} {value}" for key, value in environment.items())) + ".",
         listing("## Problems", study.problems),
-        _section("BD-rate against fp32", bd_table(study), _how_bd(study)) if study.bd_rates else "",
+        _section("BD-rate against fp32", bd_table(study.bd_rates), _how_bd(study))
+        if study.bd_rates
+        else "",
+        _section("Open loop", bd_table(study.open_bd_rates), _HOW_OPEN)
+        if study.open_bd_rates
+        else "",
         calibrator_table(study),
         *_conclusions(study),
         "\n\n".join(f"![{name.removesuffix('.png')}]({name})" for name in figures),

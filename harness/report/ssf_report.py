@@ -70,6 +70,10 @@ def to_ssf_json(
         "verdict": verdict_line(study),
         "points": [_point_values(p) | {"per_frame": _frames(p)} for p in study.points],
         "bd_rate": [_bd_values(rate) for rate in study.bd_rates],
+        "open_loop": {
+            "points": [_point_values(p) | {"per_frame": _frames(p)} for p in study.open_points],
+            "bd_rate": [_bd_values(rate) for rate in study.open_bd_rates],
+        },
         "conclusions": {
             "rules": RULES,
             "by_calibrator": {

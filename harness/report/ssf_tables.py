@@ -12,12 +12,12 @@ from harness.report.ssf_conclusions import published
 NONE = "none"
 
 
-def bd_table(study: ClipStudy) -> str:
+def bd_table(found: Sequence[ClipBdRate]) -> str:
     """A line a variant, a column a clip; the mean and the published figure come first."""
-    clips = [c for c in dict.fromkeys(rate.clip for rate in study.bd_rates) if c != MEAN]
+    clips = [c for c in dict.fromkeys(rate.clip for rate in found) if c != MEAN]
     rows = []
-    for variant in dict.fromkeys(rate.variant for rate in study.bd_rates):
-        rates = {rate.clip: rate for rate in study.bd_rates if rate.variant == variant}
+    for variant in dict.fromkeys(rate.variant for rate in found):
+        rates = {rate.clip: rate for rate in found if rate.variant == variant}
         theirs = published(variant)
         notes = [f"{clip}: {rate.psnr.note}" for clip, rate in rates.items() if rate.psnr.note]
         rows.append(

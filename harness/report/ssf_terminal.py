@@ -3,6 +3,8 @@
 from rich.console import RenderableType
 
 from harness.clip_rd import MEAN, ClipStudy
+from harness.rd import ANCHOR
+from harness.report.page import percent
 from harness.report.rd_terminal import number, plain_table
 from harness.report.ssf_accumulation import accumulation_sentence, accumulations
 from harness.report.ssf_conclusions import conclusions_by_calibrator, published
@@ -40,11 +42,19 @@ def ssf_renderables(study: ClipStudy) -> list[RenderableType]:
     return [*([drifts] if study.drifts else []), *([rates] if study.bd_rates else [])]
 
 
+def open_loop_sentence(study: ClipStudy) -> str:
+    """The mean of every variant where no loop is closed."""
+    means = [rate for rate in study.open_bd_rates if rate.clip == MEAN]
+    each = ", ".join(f"{rate.variant.label} {percent(rate.percent)}" for rate in means)
+    return f"Open loop, every frame from {ANCHOR.label}'s reference: mean BD-rate {each}."
+
+
 def ssf_lines(study: ClipStudy) -> list[str]:
     """The computed sentences: conclusions, accumulation, P frames, platforms."""
     found = conclusions_by_calibrator(study) if study.bd_rates else {}
     return [
         *(f"{name}: {each.sentence}" for name, lines in found.items() for each in lines),
+        *([open_loop_sentence(study)] if study.open_bd_rates else []),
         *([accumulation_sentence(accumulations(study))] if study.points else []),
         *(line for line in [intra_sentence(study)] if line),
         *drift_sentences(study),

@@ -56,7 +56,7 @@ class End:
         self._made, self._run = made, run
 
     def frame(
-        self, x: F32, reference: Picture | None, observe: Observe
+        self, x: F32, reference: Picture | None, observe: Observe = lambda *_: None
     ) -> tuple[list[Latent], Picture]:
         """Code one padded picture [1, 3, H, W], a key frame where there is no reference; its latents, and the next reference."""
         if reference is None:

@@ -56,6 +56,11 @@ def measure(coding: Coding, run: Run, tick: Tick, *, intra: bool = False) -> Cli
             )
         )
         tick()
+    return point_of(coding, frames, intra=intra)
+
+
+def point_of(coding: Coding, frames: Sequence[FrameSample], *, intra: bool = False) -> ClipPoint:
+    made, clip = coding.made, coding.clip
     return ClipPoint(
         family=made.codec.family,
         quality=made.codec.quality,

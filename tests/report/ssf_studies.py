@@ -202,6 +202,8 @@ def make_study(
             every += make_curve(variant, gain, clip=clip, drop=0.002 if variant == W4 else 0.0)
     rates = make_rates(every)
     every += [p for clip in CLIPS for p in make_curve(gain=3.0, clip=clip, intra=True)]
+    anchors = [p for p in every if p.variant == ANCHOR and not p.intra]
+    opened = [p for clip in CLIPS for p in make_curve(W16, 1.0001, clip=clip)]
     return ClipStudy(
         points=tuple(every),
         bd_rates=tuple(rates),
@@ -219,4 +221,6 @@ def make_study(
         costs=(make_cost("fp32", 32), make_cost("w8a8", 8), make_cost("fp32", 32, quality=3)),
         problems=tuple(problems),
         notes=("the clip is short",),
+        open_points=tuple(opened),
+        open_bd_rates=tuple(make_rates([*anchors, *opened])),
     )

@@ -92,6 +92,7 @@ def test_the_page_starts_with_the_verdict_the_command_and_the_environment(whole:
 def test_the_page_has_a_section_for_whatever_was_measured_and_no_other(whole: ClipStudy) -> None:
     assert headings(page(whole)) == [
         "## BD-rate against fp32",
+        "## Open loop",
         "## Calibrators side by side: BD-rate, mean over the clips",
         "## The published study's conclusions, by the codec's own calibration",
         "## The published study's conclusions, by calibrator mse",
@@ -271,6 +272,22 @@ def test_conclusions_are_drawn_by_the_published_calibrator_too(whole: ClipStudy)
     assert theirs[1].finding == "w8a8 was not measured."
     without = replace(whole, bd_rates=tuple(r for r in whole.bd_rates if r.variant != W4_MSE))
     assert list(conclusions_by_calibrator(without)) == ["own"]
+
+
+def test_the_open_loop_stands_below_the_closed_one(whole: ClipStudy) -> None:
+    text = page(whole)
+    assert text.index("## BD-rate against fp32") < text.index("## Open loop")
+    below = text[text.index("## Open loop") :]
+    (row,) = table(below, "precision | scope | calibrator")
+    assert (row["precision"], row["mean"], row["published"]) == ("w16a16", "+0.010 %", "+0.1 %")
+    assert "## Open loop" not in page(make_study(make_curve()))
+    found = json.loads(to_ssf_json(whole, [], command="c", environment={}))["open_loop"]
+    assert [(r["clip"], r["variant"]) for r in found["bd_rate"]] == [
+        (CLIPS[0], "w16a16"), (CLIPS[1], "w16a16"), ("mean", "w16a16"),
+    ]  # fmt: skip
+    assert len(found["points"]) == 8
+    (line,) = [line for line in ssf_lines(whole) if line.startswith("Open loop")]
+    assert line.endswith("mean BD-rate w16a16 +0.010 %.")
 
 
 def test_accumulation_is_a_slope_against_fp32() -> None:
@@ -478,9 +495,10 @@ def test_the_terminal_shows_drift_then_bd_rates_in_80_columns(whole: ClipStudy) 
 def test_the_lines_below_are_the_computed_sentences(whole: ClipStudy) -> None:
     lines = ssf_lines(whole)
     assert lines[0].startswith("own: W4A4 is unusable: disagrees.")
-    assert lines[8].startswith("Accumulation over 12 frames: 8 of 48 rate points lose")
-    assert lines[9] == intra_sentence(whole)
-    assert lines[10:] == drift_sentences(whole)
+    assert lines[8].startswith("Open loop, every frame from fp32's reference")
+    assert lines[9].startswith("Accumulation over 12 frames: 8 of 48 rate points lose")
+    assert lines[10] == intra_sentence(whole)
+    assert lines[11:] == drift_sentences(whole)
     assert ssf_lines(make_study([])) == []
 
 
