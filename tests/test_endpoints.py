@@ -1,12 +1,11 @@
 """Both ends of a codec in one process: what is encoded is decoded, and what is not ours is refused."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from harness import endpoints, latent_coding, mutants, reference, specimens
@@ -32,13 +31,7 @@ SIZES = [(1, 1), (1, 65), (64, 64), (70, 33)]
 ENDS = ("z_symbols", "scales_hat", "means_hat", "indexes", "y_symbols", "y_hat", "x_hat", "picture")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """The networks are tiny: on a busy machine, threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def without_means(codec: Codec) -> Codec:

@@ -2,13 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from harness import cells, errors, fixtures, pipeline, specimens
@@ -46,12 +45,7 @@ A, B, DSP = "ort-cpu", "ort-cpu-noopt", "dsp-exact32"
 OTHER_ARITHMETIC = "dsp-floor"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @cache

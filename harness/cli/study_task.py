@@ -46,6 +46,10 @@ class Task:
         with progress_bar() as bar, Pool() as pool:
             libraries = _Libraries(self, pool)
             builds = self._builds(bar, libraries, chosen)
+            drifting_builds = [
+                (variant, libraries.build(drift_codec, variant))
+                for variant in (drifting if decoders else ())
+            ]
             with (
                 Runners(self.platform) as runners,
                 ThreadPoolExecutor(self.jobs) as executor,
@@ -53,7 +57,6 @@ class Task:
                 record = runners.environment()
                 points = self._points(bar, builds, runners, executor)
                 open_points = self._open_points(bar, builds, runners, executor)
-                drifting_builds = [(v, libraries.build(drift_codec, v)) for v in drifting]
                 pairs = self._drifts(bar, drifting_builds, decoders, runners, executor)
         codec = libraries.own.codec(self.names[-1])
         drifts = [drift for drift, _ in pairs]

@@ -68,11 +68,11 @@ def _between(mismatch: Mismatch) -> float:
 
 def paired_figure(study: ClipStudy, variants: Sequence[Variant]) -> bytes | None:
     """RD curves above the worst mismatch, and the same frame of a variant that held; None without one."""
-    rows = worst_mismatches(study.mismatches)[:2]
-    if not rows or not rows[0].residual.any() or not study.points:
+    first = next(iter(worst_mismatches(study.mismatches)), None)
+    if first is None or not first.residual.any() or not study.points:
         return None
-    first = rows[0]
-    rows = [row for row in rows if row.clip == first.clip]
+    held = counterpart(study.mismatches, first)
+    rows = [first, *([held] if held else [])]
     below = sum(map(_row_height, rows)) + _GAP
     height = below + _CURVES
     figure = Figure(figsize=(_WIDTH, height), dpi=DPI, facecolor="white")
@@ -122,7 +122,7 @@ def mismatch_caption(mismatch: Mismatch) -> tuple[str, str]:
             f"All {residual.size:,} 8-bit values are identical: the residual is zero everywhere."
         )
         return where, every
-    between = psnr(mismatch.encoder_picture, mismatch.decoder_picture)
+    between = _between(mismatch)
     return where, (
         f"{differing:,} of {residual.size:,} 8-bit values differ, by at most {int(residual.max())}; PSNR between the ends"
         f" {between:.1f} dB; the residual is shown x{residual_gain(residual)}."

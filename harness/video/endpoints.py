@@ -14,15 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.bitstream import symbol_hash
-from harness.codecs.video import VIDEO_DOWNSAMPLING
 from harness.endpoints import Run
 from harness.errors import StreamError
-from harness.images import pad_to_multiple, to_tensor
 from harness.trace import TensorRecord, Trace
 from harness.video.build import VideoBuild
 from harness.video.end import End, Observe
 from harness.video.latent import Latent, parameters_hash
-from harness.video.pictures import Picture, picture_of
+from harness.video.pictures import Picture, padded, picture_of
 from harness.video_stream import Frame, FrameKind
 
 U8 = NDArray[np.uint8]
@@ -35,7 +33,7 @@ class CodedFrame:
 
     @property
     def payload_bytes(self) -> int:
-        return sum(len(b.payload_z) + len(b.payload_y) for b in self.frame.branches)
+        return self.frame.payload_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +61,7 @@ def encode(
     reference: Picture | None = None
     for number, pixels in enumerate(pictures):
         size = (pixels.shape[0], pixels.shape[1])
-        x = to_tensor(pad_to_multiple(pixels, VIDEO_DOWNSAMPLING))
+        x = padded(pixels)
         is_key = reference is None or (intra > 0 and number % intra == 0)
         latents, reference = end.frame(x, None if is_key else reference, observe)
         trace = _trace(latents, reference, size)

@@ -31,10 +31,6 @@ class Latent:
     def indexes(self) -> I32:
         return np.asarray(self.parameters["indexes"], np.int32)
 
-    @property
-    def payload_bits(self) -> int:
-        return 8 * (len(self.payload_z) + len(self.payload_y))
-
     def coded(self) -> CodedBranch:
         return CodedBranch(
             name=self.branch,

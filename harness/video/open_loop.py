@@ -8,13 +8,11 @@ what differs is the variant's own doing. What it does not see is whether errors 
 from collections.abc import Sequence
 
 from harness.clip_rd import ClipPoint, FrameSample
-from harness.codecs.video import VIDEO_DOWNSAMPLING
 from harness.endpoints import Run
-from harness.images import pad_to_multiple, psnr, to_tensor
 from harness.video.build import VideoBuild
 from harness.video.end import End
-from harness.video.pictures import Picture, as_fixed, picture_of
-from harness.video.study import Coding, Tick, point_of
+from harness.video.pictures import Picture, as_fixed, padded, picture_of
+from harness.video.study import Coding, Tick, point_of, sample_of
 
 
 def open_loop(
@@ -27,19 +25,14 @@ def open_loop(
     reference: Picture | None = None
     for number, original in enumerate(codings[0].clip):
         size = (original.shape[0], original.shape[1])
-        x = to_tensor(pad_to_multiple(original, VIDEO_DOWNSAMPLING))
+        x = padded(original)
         for coding, end, found in zip(codings, ends, samples, strict=True):
             given = reference
             if given is not None and coding.made.has_integer_pictures:
                 given = as_fixed(given)
             latents, picture = end.frame(x, given)
-            found.append(
-                FrameSample(
-                    number=number,
-                    bits={one.branch: one.payload_bits for one in latents},
-                    psnr=psnr(original, picture_of(picture, size)),
-                )
-            )
+            branches = [latent.coded() for latent in latents]
+            found.append(sample_of(number, branches, original, picture_of(picture, size)))
             tick()
         _, reference = leader.frame(x, reference)
     return [point_of(coding, found) for coding, found in zip(codings, samples, strict=True)]

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.images import to_pixels, unpad
+from harness.codecs.video import VIDEO_DOWNSAMPLING
+from harness.images import pad_to_multiple, to_pixels, to_tensor, unpad
 from harness.warp.specification import (
     MOTION_HIGH,
     MOTION_LOW,
@@ -47,6 +48,11 @@ def motion_as_fixed(motion: F32, specification: WarpSpecification) -> I32:
     units = np.ldexp(1.0, np.array([flow, flow, scale]))[:, None, None]
     rounded = np.floor(np.nan_to_num(motion.astype(np.float64), nan=0.0) * units + 0.5)
     return np.asarray(np.clip(rounded, MOTION_LOW + 1, MOTION_HIGH), np.int32)
+
+
+def padded(pixels: U8) -> F32:
+    """A picture [H, W, 3] as encoders read it: float32 [1, 3, H', W'] in [0, 1], sides multiples of 128."""
+    return to_tensor(pad_to_multiple(pixels, VIDEO_DOWNSAMPLING))
 
 
 def picture_of(reference: Picture, size: tuple[int, int]) -> U8:

@@ -1,7 +1,7 @@
 """Measure a video codec on clips: rate points, what precisions cost, P frames beside all-intra, drift between platforms."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -27,6 +27,7 @@ from harness.rd import ANCHOR, Variant
 from harness.trace import Trace
 from harness.video.build import VideoBuild
 from harness.video.endpoints import CodedFrame, DecodedFrame, decode, encode
+from harness.video_stream import Branch
 
 U8 = NDArray[np.uint8]
 Tick = Callable[[], None]
@@ -49,14 +50,18 @@ def measure(coding: Coding, run: Run, tick: Tick, *, intra: bool = False) -> Cli
     frames = []
     for original, coded in zip(clip, encode(made, clip, run, intra=int(intra)), strict=True):
         frames.append(
-            FrameSample(
-                number=coded.frame.number,
-                bits={b.name: 8 * len(b.payload_z + b.payload_y) for b in coded.frame.branches},
-                psnr=psnr(original, _picture(coded.trace)),
-            )
+            sample_of(coded.frame.number, coded.frame.branches, original, _picture(coded.trace))
         )
         tick()
     return point_of(coding, frames, intra=intra)
+
+
+def sample_of(number: int, branches: Iterable[Branch], original: U8, picture: U8) -> FrameSample:
+    return FrameSample(
+        number=number,
+        bits={branch.name: 8 * branch.payload_bytes for branch in branches},
+        psnr=psnr(original, picture),
+    )
 
 
 def point_of(coding: Coding, frames: Sequence[FrameSample], *, intra: bool = False) -> ClipPoint:

@@ -97,6 +97,10 @@ class Branch:
         for name in ("payload_z", "payload_y"):
             check_payload(name, getattr(self, name), _most_bytes(MAX_PIXELS // _PIXELS_A_Y))
 
+    @property
+    def payload_bytes(self) -> int:
+        return len(self.payload_z) + len(self.payload_y)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
@@ -133,7 +137,7 @@ class Frame:
     @property
     def payload_bytes(self) -> int:
         """The rate that is the codec's own: all payloads, without the container."""
-        return sum(len(branch.payload_z) + len(branch.payload_y) for branch in self.branches)
+        return sum(branch.payload_bytes for branch in self.branches)
 
 
 def _most_bytes(elements: int) -> int:

@@ -1,6 +1,5 @@
 """Clips made of photographs, and scale-space flow trained on them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,7 @@ from harness.training.widen import widen
 SIZE = (64, 96)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def photograph(name: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Training: what it writes, that it resumes as if never stopped, and how a narrow model starts a wide one."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +46,7 @@ start_from = 0
 POINTS = RECIPE[: RECIPE.index("[[points]]\nquality = 3")]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
