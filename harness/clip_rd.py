@@ -40,6 +40,7 @@ class ClipPoint:
 
     The rate is payload bits over all pixels of all frames, the quality the mean of the frames' PSNR, as CompressAI's
     evaluation of video codecs has it. `intra`: every frame was a key frame. `calibrator`: the one that was used.
+    `mirroring`: how the clip was mirrored (see footage), 0 not at all.
     """
 
     family: str
@@ -50,6 +51,7 @@ class ClipPoint:
     frames: tuple[FrameSample, ...]
     calibrator: str = "none"
     intra: bool = False
+    mirroring: int = 0
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -76,13 +78,17 @@ class ClipPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipBdRate:
-    """What a variant costs against fp32 on one clip, payload bits, RGB PSNR; `clip` is `MEAN` for the mean of the clips' percentages."""
+    """What a variant costs against fp32 on one clip, payload bits, RGB PSNR; `clip` is `MEAN` for the mean of the clips' percentages.
+
+    `error`: the standard error of a mean over mirrored clips, in points of percent; None of a single figure.
+    """
 
     clip: str
     variant: Variant
     calibrator: str
     method: str
     psnr: Bd
+    error: float | None = None
 
     @property
     def percent(self) -> float | None:
@@ -219,6 +225,7 @@ class ClipStudy:
     """Everything that was measured. `notes`: lines that qualify a number.
 
     `open_points`: variants that predict from fp32's references (see video/open_loop.py), and their BD-rates against it.
+    `mirrored_points`: of clips that were mirrored, where they were; `mirrored_bd_rates`: means over these and the clips as they are.
     """
 
     points: tuple[ClipPoint, ...]
@@ -231,6 +238,8 @@ class ClipStudy:
     notes: tuple[str, ...]
     open_points: tuple[ClipPoint, ...] = ()
     open_bd_rates: tuple[ClipBdRate, ...] = ()
+    mirrored_points: tuple[ClipPoint, ...] = ()
+    mirrored_bd_rates: tuple[ClipBdRate, ...] = ()
 
     @property
     def exit_code(self) -> int:

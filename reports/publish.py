@@ -2,7 +2,7 @@
 
 Reads reports/default (a finished default run), reports/platforms (a finished run of that suite, where there is one) and
 reports/bench.txt (what `make bench` printed). `publish.py platforms` copies the matrix of platforms alone, `publish.py ssf`
-puts the table of reports/published/ssf (`make study`) and reports/bench-video.txt (`make bench-video`) into the README.
+puts the tables of reports/published/ssf (`make study`) and reports/bench-video.txt (`make bench-video`) into the README.
 """
 
 import json
@@ -80,16 +80,20 @@ def ssf() -> None:
     rows = {(r["variant"], r["calibrator"]): {} for r in study["bd_rate"]}
     for rate in study["bd_rate"]:
         rows[rate["variant"], rate["calibrator"]][rate["clip"]] = rate
-    opened = {r["variant"]: r for r in study["open_loop"]["bd_rate"] if r["clip"] == "mean"}
+    mirrored = json.loads((PUBLISHED / "ssf" / "mirrored" / "ssf.json").read_text(encoding="utf-8"))
+    opened, drawn = (
+        {r["variant"]: r for r in rates if r["clip"] == "mean"}
+        for rates in (study["open_loop"]["bd_rate"], mirrored["mirrored"]["bd_rate"])
+    )
     lines = [
-        f"| variant | calibrator | published | open loop | {' | '.join(columns)} |",
-        "|---" * (4 + len(columns)) + "|",
+        f"| variant | calibrator | published | open loop | mirrored | {' | '.join(columns)} |",
+        "|---" * (5 + len(columns)) + "|",
     ]
     for (variant, calibrator), found in rows.items():
         published = found["mean"]["published"]
         cells = [
-            "" if rate is None else "none" if (p := rate["percent"]) is None else f"{p:+.3f} %"
-            for rate in (opened.get(variant), *(found[c] for c in columns))
+            "" if rate is None else _percent(rate)
+            for rate in (opened.get(variant), drawn.get(variant), *(found[c] for c in columns))
         ]
         said = "" if published is None else f"{published:g} %"
         lines.append(f"| {variant} | {calibrator} | {said} | {' | '.join(cells)} |")
@@ -107,6 +111,13 @@ def ssf() -> None:
         timed = bench.read_text(encoding="utf-8").rstrip()
         text = _between(text, "bench-video", f"```\n{timed}\n```")
     readme.write_text(text, encoding="utf-8")
+
+
+def _percent(rate: dict[str, Any]) -> str:
+    if rate["percent"] is None:
+        return "none"
+    error = rate.get("error")
+    return f"{rate['percent']:+.3f} %" + ("" if error is None else f" ± {error:.3f}")
 
 
 def _reduce(figure: Path) -> None:

@@ -32,6 +32,7 @@ PROTOCOL_LAYOUTS = ("uvg", "hevc-b")
 
 - `crosscheck study ssf --clips UVG --frames 96` - the published protocol on your copy of UVG
 - `crosscheck study ssf --clips clips --frames 96 --decoder torch` - drift from ort-cpu to torch too
+- `crosscheck study ssf --clips clips --mirrorings 8 --precision w16a16` - how much of its price is the chance of a closed loop
 - `crosscheck study ssf --clips clips --variant 'w4a4 mse' --variant 'w4a4 mse:tensor' --calibrate septuplets`
 
 BD-rates are against fp32, payload bytes only, RGB PSNR of 8-bit pictures. Exit codes: 0, or 1 if a curve does not rise with
@@ -75,6 +76,14 @@ def ssf(
     ] = None,
     drift_codec: Annotated[str, typer.Option(help="The codec of the drift.")] = "ssf2020/q5",
     bd_method: Annotated[str, typer.Option(help="pchip, cubic or akima.")] = "pchip",
+    mirrorings: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=8,
+            help="Code each clip as it is, left-right, upside down ..., so many in all: BD-rates with their standard errors.",
+        ),
+    ] = 1,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Clips coded at a time.")] = 2,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the report.")] = Path(
         "reports/ssf"
@@ -107,6 +116,7 @@ def ssf(
         platform=platform,
         bd_method=bd_method,
         jobs=jobs,
+        mirrorings=mirrorings,
     )
     make_folder(out)
     study, record = task.run(
@@ -123,6 +133,7 @@ def ssf(
         "--drift": drift or [],
         "--drift-codec": [drift_codec],
         "--bd-method": [bd_method],
+        "--mirrorings": [str(mirrorings)] if mirrorings > 1 else [],
     }
     files = ssf_files(
         study,

@@ -11,11 +11,12 @@ from harness.calibrators.base import Granularity
 from harness.cells import platform_runner
 from harness.cli.app import progress_bar
 from harness.cli.rd_task import Runners
-from harness.clip_rd import ClipPoint, ClipStudy, Drift, Mismatch
+from harness.clip_rd import ClipBdRate, ClipPoint, ClipStudy, Drift, Mismatch
 from harness.footage.base import Clip
 from harness.platforms.pool import Pool
 from harness.rd import ANCHOR, OWN_CALIBRATOR, Variant
 from harness.video import study
+from harness.video.bd_rates import bd_rates, mirrored_bd_rates
 from harness.video.build import VideoBuild
 from harness.video.cost import hyper_costs
 from harness.video.library import VideoLibrary
@@ -26,7 +27,10 @@ PER_TENSOR = ":tensor"
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is measured, and how; `calibrate`: clips for calibrators that do not ship."""
+    """What is measured, and how; `calibrate`: clips for calibrators that do not ship.
+
+    `mirrorings`: ways in which each clip is coded with the codecs' own calibrations, 1 for as it is.
+    """
 
     names: Sequence[str]
     clips: Sequence[Clip]
@@ -34,6 +38,7 @@ class Task:
     platform: str
     bd_method: str
     jobs: int
+    mirrorings: int = 1
 
     def run(
         self,
@@ -55,17 +60,18 @@ class Task:
                 ThreadPoolExecutor(self.jobs) as executor,
             ):
                 record = runners.environment()
-                points = self._points(bar, builds, runners, executor)
+                every = self._points(bar, builds, runners, executor)
                 open_points = self._open_points(bar, builds, runners, executor)
                 pairs = self._drifts(bar, drifting_builds, decoders, runners, executor)
         codec = libraries.own.codec(self.names[-1])
         drifts = [drift for drift, _ in pairs]
+        points = [point for point in every if not point.mirroring]
         anchors = [p for p in points if p.variant == ANCHOR and not p.intra]
         precisions = list(dict.fromkeys(v.precision for v in chosen))
         first = self.clips[0]
         return ClipStudy(
             points=tuple(points),
-            bd_rates=tuple(study.bd_rates(points, self.bd_method)),
+            bd_rates=tuple(bd_rates(points, self.bd_method)),
             intra_shares=tuple(study.intra_shares(points)),
             drifts=tuple(drifts),
             mismatches=tuple(mismatch for _, mismatch in pairs if mismatch is not None),
@@ -73,8 +79,16 @@ class Task:
             problems=tuple(study.problems(points, drifts)),
             notes=(),
             open_points=tuple(open_points),
-            open_bd_rates=tuple(study.bd_rates([*anchors, *open_points], self.bd_method)),
+            open_bd_rates=tuple(bd_rates([*anchors, *open_points], self.bd_method)),
+            mirrored_points=tuple(point for point in every if point.mirroring),
+            mirrored_bd_rates=tuple(self._mirrored_bd_rates(every)),
         ), record
+
+    def _mirrored_bd_rates(self, points: Sequence[ClipPoint]) -> list[ClipBdRate]:
+        if self.mirrorings == 1:
+            return []
+        own = [p for p in points if p.variant.calibrator == OWN_CALIBRATOR]
+        return mirrored_bd_rates(own, self.bd_method)
 
     def _builds(
         self, bar: Progress, libraries: "_Libraries", chosen: Sequence[Variant]
@@ -98,14 +112,20 @@ class Task:
         executor: Executor,
     ) -> list[ClipPoint]:
         jobs = [
-            (study.Coding(made=made, variant=variant, clip=clip), intra)
+            (
+                study.Coding(
+                    made=made, variant=variant, clip=clip.mirrored(number), mirroring=number
+                ),
+                intra,
+            )
+            for number in range(self.mirrorings)
             for variant, made in builds
+            if not number or variant.calibrator == OWN_CALIBRATOR
             for clip in self.clips
-            for intra in ([False, True] if variant == ANCHOR else [False])
+            for intra in ([False, True] if variant == ANCHOR and not number else [False])
         ]
-        frames = [clip.frames for clip in self.clips]
-        each = sum(n for n in frames if n is not None) / len(frames) if all(frames) else None
-        total = None if each is None else int(each * len(jobs))
+        frames = [coding.clip.frames for coding, _ in jobs]
+        total = sum(n for n in frames if n is not None) if all(frames) else None
         task = bar.add_task("frames", total=total, now="")
 
         def work(job: tuple[study.Coding, bool]) -> ClipPoint:

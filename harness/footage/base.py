@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
+import numpy as np
+
 from harness.errors import UserError
 from harness.footage.chroma import Chroma
 from harness.footage.colour import WORDS, Matrix
@@ -20,6 +22,7 @@ from harness.images import MAX_PIXELS, Pixels
 from harness.registry import Registry
 
 DEFAULT_RATE = Fraction(25)  # of a source that states none
+MIRRORINGS = 8  # ways to lay a frame: mirrored in its columns, in its rows, in its diagonal
 ColorRange = Literal["limited", "full"]
 
 
@@ -85,6 +88,13 @@ class Clip:
             )
         window = partial(_window, self, top, left, height, width)
         return replace(self, height=height, width=width, source=window)
+
+    def mirrored(self, number: int) -> "Clip":
+        """One of `MIRRORINGS` clips of the same pictures, 0 as it is; bits: 1 left-right, 2 upside down, 4 rows for columns."""
+        if not 0 <= number < MIRRORINGS:
+            raise UserError(f"no mirrored clip number {number}; give 0 to {MIRRORINGS - 1}")
+        height, width = (self.width, self.height) if number & 4 else (self.height, self.width)
+        return replace(self, height=height, width=width, source=partial(_mirrored, self, number))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +242,13 @@ def _first(clip: Clip, frames: int) -> Iterator[Pixels]:
 def _window(clip: Clip, top: int, left: int, height: int, width: int) -> Iterator[Pixels]:
     for pixels in clip:
         yield pixels[top : top + height, left : left + width].copy()
+
+
+def _mirrored(clip: Clip, number: int) -> Iterator[Pixels]:
+    for pixels in clip:
+        turned = pixels.transpose(1, 0, 2) if number & 4 else pixels
+        rows, columns = (-1 if number & bit else 1 for bit in (2, 1))
+        yield np.ascontiguousarray(turned[::rows, ::columns])
 
 
 def _suffix_of_existing(path: Path) -> str:

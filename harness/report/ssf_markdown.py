@@ -40,6 +40,10 @@ _HOW_OPEN = (
     " from a variant's own, as above and as decoders do, one latent that is rounded the other way changes every frame behind it,"
     " by chance for better or worse."
 )
+_HOW_MIRRORED = (
+    "Closed loops again, each clip coded in {count} mirrorings: the mean over them and its standard error, in points of percent."
+    " What lies within two of its errors cannot be told from nothing."
+)
 _HOW_PUBLISHED = (
     "Published: the precision study of ssf2020's hyperprior decoders quantized after training, ranges by AIMET's MSE rule,"
     f" on {PUBLISHED_ON}; other clips and other weights than here."
@@ -85,6 +89,9 @@ def to_ssf_markdown(
         _section("Open loop", bd_table(study.open_bd_rates), _HOW_OPEN)
         if study.open_bd_rates
         else "",
+        _section("Mirrored clips", bd_table(study.mirrored_bd_rates), _how_mirrored(study))
+        if study.mirrored_bd_rates
+        else "",
         calibrator_table(study),
         *_conclusions(study),
         "\n\n".join(f"![{name.removesuffix('.png')}]({name})" for name in figures),
@@ -118,6 +125,10 @@ def _section(title: str, first: str, *rest: str) -> str:
 
 def _how_bd(study: ClipStudy) -> str:
     return f"{_HOW_BD} Interpolation: {methods(study)}. {_HOW_PUBLISHED}"
+
+
+def _how_mirrored(study: ClipStudy) -> str:
+    return _HOW_MIRRORED.format(count=1 + len({p.mirroring for p in study.mirrored_points}))
 
 
 def _conclusions(study: ClipStudy) -> list[str]:

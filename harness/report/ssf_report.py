@@ -74,6 +74,14 @@ def to_ssf_json(
             "points": [_point_values(p) | {"per_frame": _frames(p)} for p in study.open_points],
             "bd_rate": [_bd_values(rate) for rate in study.open_bd_rates],
         },
+        "mirrored": {
+            "points": [
+                _point_values(p) | {"mirroring": p.mirroring} for p in study.mirrored_points
+            ],
+            "bd_rate": [
+                _bd_values(r) | {"error": rounded(r.error)} for r in study.mirrored_bd_rates
+            ],
+        },
         "conclusions": {
             "rules": RULES,
             "by_calibrator": {

@@ -36,7 +36,12 @@ def bd_table(found: Sequence[ClipBdRate]) -> str:
 
 
 def _cell(rates: Mapping[str, ClipBdRate], clip: str) -> str:
-    return percent(rates[clip].percent) if clip in rates else ""
+    return with_error(rates[clip]) if clip in rates else ""
+
+
+def with_error(rate: ClipBdRate) -> str:
+    """In percent, with its standard error where it has one."""
+    return percent(rate.percent) + ("" if rate.error is None else f" ± {rate.error:.3f}")
 
 
 def calibrator_table(study: ClipStudy) -> str:

@@ -9,7 +9,7 @@ from harness.report.rd_terminal import number, plain_table
 from harness.report.ssf_accumulation import accumulation_sentence, accumulations
 from harness.report.ssf_conclusions import conclusions_by_calibrator, published
 from harness.report.ssf_drift import by_kind, drift_sentences, tally
-from harness.report.ssf_tables import intra_sentence
+from harness.report.ssf_tables import intra_sentence, with_error
 
 __all__ = ["ssf_lines", "ssf_renderables"]
 
@@ -49,12 +49,20 @@ def open_loop_sentence(study: ClipStudy) -> str:
     return f"Open loop, every frame from {ANCHOR.label}'s reference: mean BD-rate {each}."
 
 
+def mirrored_sentence(study: ClipStudy) -> str:
+    """The mean of every variant over the clips' mirrorings."""
+    means = [rate for rate in study.mirrored_bd_rates if rate.clip == MEAN]
+    each = ", ".join(f"{rate.variant.label} {with_error(rate)}" for rate in means)
+    return f"Closed loop, clips mirrored: mean BD-rate and its standard error {each}."
+
+
 def ssf_lines(study: ClipStudy) -> list[str]:
     """The computed sentences: conclusions, accumulation, P frames, platforms."""
     found = conclusions_by_calibrator(study) if study.bd_rates else {}
     return [
         *(f"{name}: {each.sentence}" for name, lines in found.items() for each in lines),
         *([open_loop_sentence(study)] if study.open_bd_rates else []),
+        *([mirrored_sentence(study)] if study.mirrored_bd_rates else []),
         *([accumulation_sentence(accumulations(study))] if study.points else []),
         *(line for line in [intra_sentence(study)] if line),
         *drift_sentences(study),

@@ -8,10 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.bd_rate import Bd, bd_rate
 from harness.clip_rd import (
-    MEAN,
-    ClipBdRate,
     ClipPoint,
     Drift,
     DriftFrame,
@@ -37,11 +34,12 @@ FARTHEST = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Coding:
-    """What is coded: a build of one variant, and one clip."""
+    """What is coded: a build of one variant, and one clip; `mirroring`: how the clip was mirrored."""
 
     made: VideoBuild
     variant: Variant
     clip: Clip
+    mirroring: int = 0
 
 
 def measure(coding: Coding, run: Run, tick: Tick, *, intra: bool = False) -> ClipPoint:
@@ -75,52 +73,7 @@ def point_of(coding: Coding, frames: Sequence[FrameSample], *, intra: bool = Fal
         frames=tuple(frames),
         calibrator=made.calibrator,
         intra=intra,
-    )
-
-
-def bd_rates(points: Sequence[ClipPoint], method: str) -> list[ClipBdRate]:
-    """Every variant against the anchor, clip by clip, and the mean of the clips."""
-    curves: dict[tuple[str, Variant], list[ClipPoint]] = {}
-    for point in sorted(points, key=lambda p: p.quality):
-        if not point.intra:
-            curves.setdefault((point.clip, point.variant), []).append(point)
-    found: list[ClipBdRate] = []
-    for variant in dict.fromkeys(variant for _, variant in curves):
-        if variant == ANCHOR:
-            continue
-        of_clips = [
-            ClipBdRate(
-                clip=clip,
-                variant=variant,
-                calibrator=", ".join(dict.fromkeys(p.calibrator for p in curve)),
-                method=method,
-                psnr=bd_rate(_curve(curves[clip, ANCHOR]), _curve(curve), method),
-            )
-            for (clip, other), curve in curves.items()
-            if other == variant
-        ]
-        found += [*of_clips, _mean(of_clips)]
-    return found
-
-
-def _curve(points: Sequence[ClipPoint]) -> list[tuple[float, float]]:
-    return [(point.bpp, point.psnr) for point in points]
-
-
-def _mean(rates: Sequence[ClipBdRate]) -> ClipBdRate:
-    first = rates[0]
-    numbers = [rate.percent for rate in rates if rate.percent is not None]
-    if len(numbers) != len(rates):
-        psnr_rate = Bd.none(f"{len(rates) - len(numbers)} of {len(rates)} clips have none")
-    else:
-        overlap = min(rate.psnr.overlap or 0.0 for rate in rates)
-        psnr_rate = Bd(percent=float(np.mean(numbers)), overlap=overlap, note="")
-    return ClipBdRate(
-        clip=MEAN,
-        variant=first.variant,
-        calibrator=first.calibrator,
-        method=first.method,
-        psnr=psnr_rate,
+        mirroring=coding.mirroring,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError, UserError
-from harness.footage.base import clip_suffixes, create_clip, open_clip
+from harness.footage.base import MIRRORINGS, clip_suffixes, create_clip, open_clip
 from harness.footage.colour import Coding, from_rgb, to_rgb
 from harness.images import MAX_PIXELS, Pixels
 from tests.footage.clips import clip_of, error_of, folder_of, frames_of, same, written
@@ -74,6 +74,24 @@ def test_a_window_that_reaches_outside_is_refused(window: tuple[int, int, int, i
 @pytest.mark.parametrize("size", [(0, 4), (4, 0), (-1, 4)])
 def test_an_empty_crop_is_refused(size: tuple[int, int]) -> None:
     assert "smaller size" in error_of(lambda: clip_of(FRAMES).cropped(*size))
+
+
+def test_mirrored_clips_are_the_eight_ways_to_lay_a_frame() -> None:
+    clip = clip_of(FRAMES)
+    found = [list(clip.mirrored(n)) for n in range(MIRRORINGS)]
+    assert same(found[0], FRAMES)
+    assert same(found[1], [f[:, ::-1] for f in FRAMES])
+    assert same(found[2], [f[::-1] for f in FRAMES])
+    assert same(found[4], [f.transpose(1, 0, 2) for f in FRAMES])
+    assert same(found[5], [np.rot90(f, -1) for f in FRAMES])
+    assert len({frames[0].tobytes() for frames in found}) == MIRRORINGS
+    on_its_side = clip.mirrored(7)
+    assert (on_its_side.height, on_its_side.width, on_its_side.frames) == (10, 6, 4)
+
+
+@pytest.mark.parametrize("number", [-1, MIRRORINGS])
+def test_no_other_mirroring_is_known(number: int) -> None:
+    assert "0 to 7" in error_of(lambda: clip_of(FRAMES).mirrored(number))
 
 
 def test_a_frame_of_another_size_is_an_error_where_it_comes() -> None:

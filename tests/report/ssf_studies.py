@@ -1,6 +1,7 @@
 """Made-up studies of a video codec that the tests of its report share: every number is chosen, none is measured."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -223,4 +224,10 @@ def make_study(
         notes=("the clip is short",),
         open_points=tuple(opened),
         open_bd_rates=tuple(make_rates([*anchors, *opened])),
+        mirrored_points=tuple(
+            replace(p, mirroring=n) for n in (1, 2) for p in make_curve(W16, 1.001) + make_curve()
+        ),
+        mirrored_bd_rates=tuple(
+            replace(rate, error=0.0123) for rate in rates if rate.variant == W16
+        ),
     )

@@ -93,6 +93,7 @@ def test_the_page_has_a_section_for_whatever_was_measured_and_no_other(whole: Cl
     assert headings(page(whole)) == [
         "## BD-rate against fp32",
         "## Open loop",
+        "## Mirrored clips",
         "## Calibrators side by side: BD-rate, mean over the clips",
         "## The published study's conclusions, by the codec's own calibration",
         "## The published study's conclusions, by calibrator mse",
@@ -288,6 +289,22 @@ def test_the_open_loop_stands_below_the_closed_one(whole: ClipStudy) -> None:
     assert len(found["points"]) == 8
     (line,) = [line for line in ssf_lines(whole) if line.startswith("Open loop")]
     assert line.endswith("mean BD-rate w16a16 +0.010 %.")
+
+
+def test_means_over_mirrored_clips_have_their_errors(whole: ClipStudy) -> None:
+    text = page(whole)
+    section = text[text.index("## Mirrored clips") : text.index("## Calibrators side")]
+    (row,) = table(section, "precision | scope | calibrator")
+    assert (row["precision"], row["mean"], row[CLIPS[1]]) == (
+        "w16a16", "+0.030 % ± 0.012", "+0.030 % ± 0.012",
+    )  # fmt: skip
+    assert "in 3 mirrorings" in section
+    assert "## Mirrored clips" not in page(make_study(make_curve()))
+    found = json.loads(to_ssf_json(whole, [], command="c", environment={}))["mirrored"]
+    assert {p["mirroring"] for p in found["points"]} == {1, 2}
+    assert {(r["variant"], r["error"]) for r in found["bd_rate"]} == {("w16a16", 0.0123)}
+    (line,) = [line for line in ssf_lines(whole) if line.startswith("Closed loop")]
+    assert line.endswith("w16a16 +0.030 % ± 0.012.")
 
 
 def test_accumulation_is_a_slope_against_fp32() -> None:
@@ -496,9 +513,10 @@ def test_the_lines_below_are_the_computed_sentences(whole: ClipStudy) -> None:
     lines = ssf_lines(whole)
     assert lines[0].startswith("own: W4A4 is unusable: disagrees.")
     assert lines[8].startswith("Open loop, every frame from fp32's reference")
-    assert lines[9].startswith("Accumulation over 12 frames: 8 of 48 rate points lose")
-    assert lines[10] == intra_sentence(whole)
-    assert lines[11:] == drift_sentences(whole)
+    assert lines[9].startswith("Closed loop, clips mirrored")
+    assert lines[10].startswith("Accumulation over 12 frames: 8 of 48 rate points lose")
+    assert lines[11] == intra_sentence(whole)
+    assert lines[12:] == drift_sentences(whole)
     assert ssf_lines(make_study([])) == []
 
 

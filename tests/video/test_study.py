@@ -99,21 +99,6 @@ def points(
     ]  # fmt: skip
 
 
-def test_bd_rates_are_per_clip_and_their_mean() -> None:
-    w4 = Variant(precision="w4a4")
-    curves = points(1, ANCHOR, "a") + points(1, ANCHOR, "b")
-    curves += points(1.1, w4, "a") + points(1.3, w4, "b")
-    rates = {rate.clip: rate.percent for rate in study.bd_rates(curves, "pchip")}
-    assert rates["a"] == pytest.approx(10, abs=0.5)
-    assert rates["b"] == pytest.approx(30, abs=1)
-    assert rates["mean"] == pytest.approx((rates["a"] + rates["b"]) / 2)  # type: ignore[operator]
-    short = [p for p in curves if p.clip != "b" or p.quality == 1]
-    by_clip = {rate.clip: rate for rate in study.bd_rates(short, "pchip")}
-    assert by_clip["b"].percent is None
-    assert by_clip["mean"].percent is None
-    assert "1 of 2 clips" in by_clip["mean"].psnr.note
-
-
 def test_p_frames_are_held_against_all_intra_at_their_psnr() -> None:
     both = points(1, ANCHOR) + points(2, ANCHOR, intra=True)
     shares = study.intra_shares(both)
