@@ -60,9 +60,10 @@ class Task:
                 ThreadPoolExecutor(self.jobs) as executor,
             ):
                 record = runners.environment()
-                every = self._points(bar, builds, runners, executor)
-                open_points = self._open_points(bar, builds, runners, executor)
-                pairs = self._drifts(bar, drifting_builds, decoders, runners, executor)
+                work = _Measuring(task=self, bar=bar, runners=runners, executor=executor)
+                every = work.points(builds)
+                open_points = work.open_points(builds)
+                pairs = work.drifts(drifting_builds, decoders)
         codec = libraries.own.codec(self.names[-1])
         drifts = [drift for drift, _ in pairs]
         points = [point for point in every if not point.mirroring]
@@ -104,13 +105,17 @@ class Task:
         bar.update(task, now="")
         return found
 
-    def _points(
-        self,
-        bar: Progress,
-        builds: Sequence[tuple[Variant, VideoBuild]],
-        runners: Runners,
-        executor: Executor,
-    ) -> list[ClipPoint]:
+
+@dataclass(frozen=True, kw_only=True)
+class _Measuring:
+    """What a task measures, once everything is built: a bar on the screen for each kind of work."""
+
+    task: Task
+    bar: Progress
+    runners: Runners
+    executor: Executor
+
+    def points(self, builds: Sequence[tuple[Variant, VideoBuild]]) -> list[ClipPoint]:
         jobs = [
             (
                 study.Coding(
@@ -118,40 +123,36 @@ class Task:
                 ),
                 intra,
             )
-            for number in range(self.mirrorings)
+            for number in range(self.task.mirrorings)
             for variant, made in builds
             if not number or variant.calibrator == OWN_CALIBRATOR
-            for clip in self.clips
+            for clip in self.task.clips
             for intra in ([False, True] if variant == ANCHOR and not number else [False])
         ]
         frames = [coding.clip.frames for coding, _ in jobs]
         total = sum(n for n in frames if n is not None) if all(frames) else None
-        task = bar.add_task("frames", total=total, now="")
+        shown = self.bar.add_task("frames", total=total, now="")
 
         def work(job: tuple[study.Coding, bool]) -> ClipPoint:
             coding, intra = job
             now = f"{coding.made.codec.name} {coding.variant.label} {coding.clip.name}"
-            bar.update(task, now=now)
-            return study.measure(coding, runners(), partial(bar.advance, task), intra=intra)
+            self.bar.update(shown, now=now)
+            return study.measure(
+                coding, self.runners(), partial(self.bar.advance, shown), intra=intra
+            )
 
-        points = list(executor.map(work, jobs))
-        bar.update(task, now="")
+        points = list(self.executor.map(work, jobs))
+        self.bar.update(shown, now="")
         return points
 
-    def _open_points(
-        self,
-        bar: Progress,
-        builds: Sequence[tuple[Variant, VideoBuild]],
-        runners: Runners,
-        executor: Executor,
-    ) -> list[ClipPoint]:
+    def open_points(self, builds: Sequence[tuple[Variant, VideoBuild]]) -> list[ClipPoint]:
         """Of the codecs' own calibrations, each codec and clip in one go."""
         by_codec: dict[str, list[tuple[Variant, VideoBuild]]] = {}
         for variant, made in builds:
             if variant.calibrator == OWN_CALIBRATOR:
                 by_codec.setdefault(made.codec.name, []).append((variant, made))
-        jobs = [(found, clip) for found in by_codec.values() for clip in self.clips]
-        task = bar.add_task("open loop", total=len(jobs), now="")
+        jobs = [(found, clip) for found in by_codec.values() for clip in self.task.clips]
+        shown = self.bar.add_task("open loop", total=len(jobs), now="")
 
         def work(job: tuple[list[tuple[Variant, VideoBuild]], Clip]) -> list[ClipPoint]:
             found, clip = job
@@ -161,45 +162,40 @@ class Task:
                 for variant, made in found
                 if variant != ANCHOR
             ]
-            bar.update(task, now=f"{anchor.codec.name} {clip.name}")
-            points = open_loop(anchor, codings, runners(), lambda: None) if codings else []
-            bar.advance(task)
+            self.bar.update(shown, now=f"{anchor.codec.name} {clip.name}")
+            points = open_loop(anchor, codings, self.runners(), lambda: None) if codings else []
+            self.bar.advance(shown)
             return points
 
-        return [point for points in executor.map(work, jobs) for point in points]
+        return [point for points in self.executor.map(work, jobs) for point in points]
 
-    def _drifts(
-        self,
-        bar: Progress,
-        builds: Sequence[tuple[Variant, VideoBuild]],
-        decoders: Sequence[str],
-        runners: Runners,
-        executor: Executor,
+    def drifts(
+        self, builds: Sequence[tuple[Variant, VideoBuild]], decoders: Sequence[str]
     ) -> list[tuple[Drift, Mismatch | None]]:
         # Beside the worst frame of the first variant, fp32 as a rule, the same frame of the others.
         worst: dict[tuple[str, str], int] = {}
-        ends = [(decoder, clip) for decoder in decoders for clip in self.clips]
+        ends = [(decoder, clip) for decoder in decoders for clip in self.task.clips]
         total = len(builds) * len(ends)
-        task = bar.add_task("drift", total=total, now="") if total else None
+        shown = self.bar.add_task("drift", total=total, now="") if total else None
 
         def work(job: tuple[Variant, VideoBuild, str, Clip]) -> tuple[Drift, Mismatch | None]:
             variant, made, decoder, clip = job
-            assert task is not None
-            bar.update(task, now=f"{variant.label} {decoder} {clip.name}")
+            assert shown is not None
+            self.bar.update(shown, now=f"{variant.label} {decoder} {clip.name}")
             pair = study.Pair(
-                encoder=self.platform,
+                encoder=self.task.platform,
                 decoder=decoder,
-                encode=runners(),
-                decode=runners.on(decoder),
+                encode=self.runners(),
+                decode=self.runners.on(decoder),
             )
             coding = study.Coding(made=made, variant=variant, clip=clip)
             found = study.drift(coding, pair, lambda: None, at=worst.get((decoder, clip.name)))
-            bar.advance(task)
+            self.bar.advance(shown)
             return found
 
         found: list[tuple[Drift, Mismatch | None]] = []
         for variant, made in builds:
-            these = list(executor.map(work, [(variant, made, *end) for end in ends]))
+            these = list(self.executor.map(work, [(variant, made, *end) for end in ends]))
             for _, mismatch in these:
                 if mismatch is not None:
                     worst.setdefault((mismatch.decoder, mismatch.clip), mismatch.frame)
