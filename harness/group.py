@@ -3,8 +3,9 @@
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -70,16 +71,23 @@ class Finished:
     float_results: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Shared:
+    """What the cells of one variant have in common: streams by encoder, decodes by stream and decoder, comparisons of both."""
+
+    encoded: dict[str, Callable[[], Sent | Failed]] = field(default_factory=dict)
+    decoded: dict[tuple[bytes, str], Callable[[], Received | Failed]] = field(default_factory=dict)
+    compared: dict[tuple[int, int], Comparison] = field(default_factory=dict)
+
+
 class Group:
-    """Some work under way: its cells share encodes, decodes and comparisons."""
+    """Some work under way: its cells share encodes, decodes and comparisons, which only cells of one variant can."""
 
     def __init__(self, work: Work, ends: Ends) -> None:
         self._work = work
         self._ends = ends
         self._source = work.inputs.source(work.cases[0])
-        self._encoded: dict[tuple[str, ...], Callable[[], Sent | Failed]] = {}
-        self._decoded: dict[tuple[bytes, str, str], Callable[[], Received | Failed]] = {}
-        self._compared: dict[tuple[int, int], Comparison] = {}
+        self._shared: defaultdict[tuple[str, str, str], _Shared] = defaultdict(_Shared)
 
     def ask(self, stop: threading.Event) -> None:
         """Ask for all that the cells need, decodes as their streams arrive: ends that are elsewhere work side by side."""
@@ -93,21 +101,23 @@ class Group:
                 self._decode(case, sent)
 
     def run(self, stop: threading.Event) -> Finished:
-        """Every cell, until `stop` is set."""
+        """Every cell, until `stop` is set; what a variant's cells shared is dropped behind the last of them."""
         verdicts, panels = [], []
-        for case in self._work.cases:
-            if stop.is_set():
-                break
-            verdict, panel = self.cell(case)
-            verdicts.append(verdict)
-            if panel is not None:
-                panels.append((verdict.psnr_decoder_vs_encoder or 0.0, panel))
+        floats = 0
+        for variant, cases in groupby(self._work.cases, _variant):
+            done: list[Case] = []
+            for case in cases:
+                if stop.is_set():
+                    break
+                verdict, panel = self.cell(case)
+                verdicts.append(verdict)
+                done.append(case)
+                if panel is not None:
+                    panels.append((verdict.psnr_decoder_vs_encoder or 0.0, panel))
+            floats = max(floats, self._distinct_floats(done))
+            self._shared.pop(variant, None)
         worst = [panel for _, panel in sorted(panels, key=lambda pair: pair[0])[:1]]
-        return Finished(
-            verdicts=tuple(verdicts),
-            panels=tuple(worst),
-            float_results=self._distinct_floats([verdict.case for verdict in verdicts]),
-        )
+        return Finished(verdicts=tuple(verdicts), panels=tuple(worst), float_results=floats)
 
     def cell(self, case: Case) -> tuple[Verdict, Panel | None]:
         """One case, and its panel if it gets one."""
@@ -169,21 +179,21 @@ class Group:
         return [self._source] if isinstance(self._source, np.ndarray) else self._source
 
     def _encode(self, case: Case) -> Callable[[], Sent | Failed]:
-        key = (*_variant(case), case.encoder)
-        if key not in self._encoded:
-            self._encoded[key] = self._ends.encode(case, self._source)
-        return self._encoded[key]
+        encoded = self._shared[_variant(case)].encoded
+        if case.encoder not in encoded:
+            encoded[case.encoder] = self._ends.encode(case, self._source)
+        return encoded[case.encoder]
 
     def _decode(self, case: Case, sent: Sent) -> Callable[[], Received | Failed]:
-        key = (sent.stream, case.lowering, case.decoder)
-        if key not in self._decoded:
+        decoded, key = self._shared[_variant(case)].decoded, (sent.stream, case.decoder)
+        if key not in decoded:
             reconstruct = self._work.reconstruct or case.scope == DECODER
-            self._decoded[key] = self._ends.decode(case, sent.stream, reconstruct=reconstruct)
-        return self._decoded[key]
+            decoded[key] = self._ends.decode(case, sent.stream, reconstruct=reconstruct)
+        return decoded[key]
 
     def _compare(self, case: Case, sent: Sent, got: Received) -> Comparison:
-        key = (id(sent), id(got))
-        if key not in self._compared:
+        compared, key = self._shared[_variant(case)].compared, (id(sent), id(got))
+        if key not in compared:
             frames = []
             for number, ours in enumerate(sent.frames):
                 theirs = got.frames[number] if number < len(got.frames) else None
@@ -192,8 +202,8 @@ class Group:
                     kept = _until(ours, theirs)
                 frames.append(compare(kept, theirs, gated_tensors(case.scope, ours)))
             is_clip = case.codec in VIDEO_FAMILIES
-            self._compared[key] = merged(frames) if is_clip else frames[0]
-        return self._compared[key]
+            compared[key] = merged(frames) if is_clip else frames[0]
+        return compared[key]
 
     def _distinct_floats(self, cases: Sequence[Case]) -> int:
         """Most distinct FP32 scales_hat that decoders made of one stream."""

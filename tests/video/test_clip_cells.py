@@ -1,6 +1,7 @@
 """Cells of clips: streams of both ends, comparisons over frames and latents, verdicts and panels."""
 
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -49,10 +50,13 @@ class Ends:
 
 
 def group(asked: Case, decode: Run = tiny.run, **options: bool) -> Group:
+    return Group(work_of(asked, **options), Ends(decode))
+
+
+def work_of(*cases: Case, **options: bool) -> Work:
     expect = Expect(outcome=Expectation.IDENTICAL, reason="test")
     inputs = Inputs(build=None, pictures={}, clips={"soft": lambda: CLIP})  # type: ignore[arg-type]
-    work = Work(cases=(asked,), inputs=inputs, expectations={asked: expect}, **options)
-    return Group(work, Ends(decode))
+    return Work(cases=cases, inputs=inputs, expectations=dict.fromkeys(cases, expect), **options)
 
 
 @pytest.mark.parametrize("scope", ["hyperprior", "decoder"])
@@ -150,3 +154,42 @@ def test_a_case_of_a_clip_is_read_from_the_clips() -> None:
     assert inputs.source(case("fp32")) is CLIP
     with pytest.raises(KeyError):
         inputs.source(replace(case("fp32"), codec="mbt2018-mean"))
+
+
+def test_a_variants_traces_are_dropped_behind_its_last_cell_and_made_once() -> None:
+    made: list[tuple[str, weakref.ref[Sent]]] = []
+    alive: list[list[str]] = []
+
+    class Watched(Ends):
+        def encode(self, asked: Case, source: Source) -> Callable[[], Sent | Failed]:
+            alive.append([name for name, sent in made if sent() is not None])
+            sent = super().encode(asked, source)()
+            assert isinstance(sent, Sent)
+            made.append((asked.precision, weakref.ref(sent)))
+            return lambda: sent
+
+    decoders = ("ort-cpu", "torch")
+    cases = [
+        replace(case(precision), decoder=name)
+        for precision in ("fp32", "w16a16", "w8a8")
+        for name in decoders
+    ]
+    done = Group(work_of(*cases), Watched()).run(threading.Event())
+    assert [verdict.outcome for verdict in done.verdicts] == [Outcome.IDENTICAL] * 6
+    assert [name for name, _ in made] == ["fp32", "w16a16", "w8a8"]
+    assert alive == [[], [], []]
+    assert done.float_results == 1
+
+
+def test_what_was_asked_for_beforehand_is_not_asked_for_again() -> None:
+    asked: list[str] = []
+
+    class Counted(Ends):
+        def encode(self, wanted: Case, source: Source) -> Callable[[], Sent | Failed]:
+            asked.append(wanted.precision)
+            return super().encode(wanted, source)
+
+    group = Group(work_of(case("w16a16"), case("w8a8")), Counted())
+    group.ask(threading.Event())
+    assert len(group.run(threading.Event()).verdicts) == 2
+    assert asked == ["w16a16", "w8a8"]
