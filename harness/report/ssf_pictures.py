@@ -103,10 +103,14 @@ def paired_figure(study: ClipStudy, variants: Sequence[Variant]) -> bytes | None
 
 
 def counterpart(mismatches: Sequence[Mismatch], of: Mismatch) -> Mismatch | None:
-    """The same frame of the same clip and rate point in a variant whose pictures are identical."""
-    where = (of.clip, of.quality, of.frame)
-    same = (m for m in mismatches if (m.clip, m.quality, m.frame) == where)
-    return next((m for m in same if not m.residual.any()), None)
+    """The same frame between the same ends in a variant that held: everywhere, not in this frame by luck."""
+
+    def where(m: Mismatch) -> tuple[object, ...]:
+        return m.clip, m.quality, m.frame, m.encoder, m.decoder
+
+    differing = {m.variant for m in mismatches if m.residual.any()}
+    held = (m for m in mismatches if where(m) == where(of) and m.variant not in differing)
+    return next(held, None)
 
 
 def mismatch_caption(mismatch: Mismatch) -> tuple[str, str]:

@@ -184,6 +184,11 @@ def test_the_counterpart_is_the_same_frame_and_identical() -> None:
     ]  # fmt: skip
     assert counterpart([first, *others, held], first) is held
     assert counterpart([first, *others], first) is None
+    # A variant that differs somewhere else was lucky here.
+    lucky, elsewhere = make_mismatch(W8, by=0), replace(make_mismatch(W8, by=1), clip="market")
+    assert counterpart([first, lucky, elsewhere, held], first) is held
+    assert counterpart([first, lucky], first) is lucky
+    assert counterpart([first, replace(held, decoder="openvino")], first) is None
 
 
 def test_the_paired_figure_shows_the_counterpart_where_there_is_one(whole: ClipStudy) -> None:
