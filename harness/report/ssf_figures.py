@@ -7,7 +7,12 @@ from harness.rd import DEFAULT_SCOPE, Variant
 from harness.report.pictures import RC
 from harness.report.ssf_curves import own_variants, rd_figure
 from harness.report.ssf_frame_figures import drift_figure, frame_figure
-from harness.report.ssf_pictures import mismatch_figure, paired_figure, worst_mismatches
+from harness.report.ssf_pictures import (
+    mismatch_figure,
+    paired_figure,
+    telling_mismatches,
+    worst_mismatches,
+)
 
 __all__ = ["ssf_figures"]
 
@@ -25,8 +30,8 @@ def ssf_figures(study: ClipStudy) -> dict[str, bytes]:
         for scope, variants in scopes.items() if study.points else ():
             name = "ssf-rd.png" if scope == DEFAULT_SCOPE else f"ssf-rd-{scope}.png"
             figures[name] = rd_figure(study, variants)
-        if study.mismatches:
-            figures["ssf-mismatch.png"] = mismatch_figure(worst_mismatches(study.mismatches))
+        if telling := telling_mismatches(study):
+            figures["ssf-mismatch.png"] = mismatch_figure(worst_mismatches(telling))
         if study.drifts:
             figures["ssf-drift.png"] = drift_figure(study)
         if study.points:

@@ -45,6 +45,12 @@ def mismatch_figure(mismatches: Sequence[Mismatch]) -> bytes:
     return png(figure)
 
 
+def telling_mismatches(study: ClipStudy) -> list[Mismatch]:
+    """Those that show damage, and those of variants that held everywhere, not in that frame by luck."""
+    drifted = {drift.variant for drift in study.drifts if not drift.is_identical}
+    return [m for m in study.mismatches if m.residual.any() or m.variant not in drifted]
+
+
 def worst_mismatches(mismatches: Sequence[Mismatch]) -> list[Mismatch]:
     """Of the clips that are damaged most, the worst mismatch, below each the same frame of a variant that held.
 
@@ -68,10 +74,11 @@ def _between(mismatch: Mismatch) -> float:
 
 def paired_figure(study: ClipStudy, variants: Sequence[Variant]) -> bytes | None:
     """RD curves above the worst mismatch, and the same frame of a variant that held; None without one."""
-    first = next(iter(worst_mismatches(study.mismatches)), None)
+    telling = telling_mismatches(study)
+    first = next(iter(worst_mismatches(telling)), None)
     if first is None or not first.residual.any() or not study.points:
         return None
-    held = counterpart(study.mismatches, first)
+    held = counterpart(telling, first)
     rows = [first, *([held] if held else [])]
     below = sum(map(_row_height, rows)) + _GAP
     height = below + _CURVES
@@ -103,14 +110,13 @@ def paired_figure(study: ClipStudy, variants: Sequence[Variant]) -> bytes | None
 
 
 def counterpart(mismatches: Sequence[Mismatch], of: Mismatch) -> Mismatch | None:
-    """The same frame between the same ends in a variant that held: everywhere, not in this frame by luck."""
+    """The same frame of the same rate point between the same ends, in a variant whose pictures are identical."""
 
     def where(m: Mismatch) -> tuple[object, ...]:
         return m.clip, m.quality, m.frame, m.encoder, m.decoder
 
-    differing = {m.variant for m in mismatches if m.residual.any()}
-    held = (m for m in mismatches if where(m) == where(of) and m.variant not in differing)
-    return next(held, None)
+    same = (m for m in mismatches if where(m) == where(of))
+    return next((m for m in same if not m.residual.any()), None)
 
 
 def mismatch_caption(mismatch: Mismatch) -> tuple[str, str]:

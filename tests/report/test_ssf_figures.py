@@ -19,6 +19,7 @@ from harness.report.ssf_pictures import (
     mismatch_caption,
     mismatch_figure,
     paired_figure,
+    telling_mismatches,
     worst_mismatches,
 )
 from harness.report.ssf_report import ssf_files
@@ -184,11 +185,15 @@ def test_the_counterpart_is_the_same_frame_and_identical() -> None:
     ]  # fmt: skip
     assert counterpart([first, *others, held], first) is held
     assert counterpart([first, *others], first) is None
-    # A variant that differs somewhere else was lucky here.
-    lucky, elsewhere = make_mismatch(W8, by=0), replace(make_mismatch(W8, by=1), clip="market")
-    assert counterpart([first, lucky, elsewhere, held], first) is held
-    assert counterpart([first, lucky], first) is lucky
     assert counterpart([first, replace(held, decoder="openvino")], first) is None
+
+
+def test_a_variant_that_drifts_somewhere_does_not_stand_for_one_that_held() -> None:
+    first, lucky, held = make_mismatch(), make_mismatch(W8, by=0), make_mismatch(DECODER, by=0)
+    drifts = (make_drift(W8, [None, 90.0]), make_drift(DECODER, [None, None]))
+    study = replace(make_study([]), mismatches=(first, lucky, held), drifts=drifts)
+    assert telling_mismatches(study) == [first, held]
+    assert telling_mismatches(replace(study, drifts=drifts[1:])) == [first, lucky, held]
 
 
 def test_the_paired_figure_shows_the_counterpart_where_there_is_one(whole: ClipStudy) -> None:
