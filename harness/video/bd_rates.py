@@ -66,7 +66,8 @@ def mirrored_bd_rates(points: Sequence[ClipPoint], method: str) -> list[ClipBdRa
     """Mean and standard error of every variant on each clip over its mirrorings, then of the mean over the clips.
 
     The mirrorings of a clip are taken for independent draws; the error of a mean over K clips is the root of the sum of their
-    squared errors, over K. Every variant and the anchor must be there in each mirroring that one of them is in.
+    squared errors, over K. Every variant and the anchor must be there in each mirroring that one of them is in. A mirroring
+    that has no BD-rate, as a curve of it does not rise, is left out, and the note says so.
     """
     draws: dict[tuple[Variant, str], list[ClipBdRate]] = {}
     for mirroring in sorted({point.mirroring for point in points}):
@@ -83,7 +84,15 @@ def mirrored_bd_rates(points: Sequence[ClipPoint], method: str) -> list[ClipBdRa
 
 
 def _over_draws(rates: Sequence[ClipBdRate]) -> ClipBdRate:
-    percents = [rate.percent for rate in rates if rate.percent is not None]
-    is_judged = len(percents) == len(rates) > 1
-    error = float(np.std(percents, ddof=1)) / math.sqrt(len(rates)) if is_judged else None
-    return replace(_mean(rates), clip=rates[0].clip, error=error)
+    found = [rate for rate in rates if rate.percent is not None]
+    if not found[1:]:  # one draw says nothing of its error
+        return replace(_mean(rates), clip=rates[0].clip)
+    scatter = float(np.std([rate.percent or 0.0 for rate in found], ddof=1))
+    mean, missing = _mean(found), len(rates) - len(found)
+    note = f"{missing} of {len(rates)} mirrorings have none" if missing else ""
+    return replace(
+        mean,
+        clip=rates[0].clip,
+        psnr=replace(mean.psnr, note=note),
+        error=scatter / math.sqrt(len(found)),
+    )

@@ -51,12 +51,18 @@ def test_mirrored_clips_give_means_and_their_standard_errors() -> None:
     assert all(rate.variant == W8 for rate in rates.values())
 
 
-def test_one_draw_has_no_error_and_a_missing_one_no_mean() -> None:
+def test_one_draw_has_no_error_and_missing_ones_are_left_out_and_told() -> None:
     once = mirrored(ANCHOR, "a", [1]) + mirrored(W8, "a", [1.01])
     assert [rate.error for rate in mirrored_bd_rates(once, "pchip")] == [None, None]
-    points = mirrored(ANCHOR, "a", [1, 1]) + mirrored(W8, "a", [1.01, 1.01])
-    points = [p for p in points if p.mirroring == 0 or p.quality < 7]
-    rates = {rate.clip: rate for rate in mirrored_bd_rates(points, "pchip")}
+    points = mirrored(ANCHOR, "a", [1, 1, 1]) + mirrored(W8, "a", [1.01, 1.03, 1.01])
+    two = [p for p in points if p.mirroring < 2 or p.quality < 7]
+    rates = {rate.clip: rate for rate in mirrored_bd_rates(two, "pchip")}
+    assert rates["a"].percent == pytest.approx(2, abs=1e-3)
+    assert rates["a"].error == pytest.approx(1, abs=1e-3)
+    assert rates["a"].psnr.note == "1 of 3 mirrorings have none"
+    assert rates["mean"].percent == rates["a"].percent
+    one = [p for p in points if p.mirroring < 1 or p.quality < 7]
+    rates = {rate.clip: rate for rate in mirrored_bd_rates(one, "pchip")}
     assert (rates["a"].percent, rates["a"].error) == (None, None)
-    assert "1 of 2" in rates["a"].psnr.note
+    assert "2 of 3" in rates["a"].psnr.note
     assert (rates["mean"].percent, rates["mean"].error) == (None, None)
