@@ -16,6 +16,7 @@ from PIL import Image
 
 from harness.report import load
 from harness.report.headline import headline, statements
+from harness.report.page import percent
 from harness.report.platforms_markdown import to_platforms_markdown
 
 ROOT = Path(__file__).parent
@@ -92,7 +93,7 @@ def ssf() -> None:
     for (variant, calibrator), found in rows.items():
         published = found["mean"]["published"]
         cells = [
-            "" if rate is None else _percent(rate)
+            "" if rate is None else percent(rate["percent"], rate.get("error"))
             for rate in (opened.get(variant), drawn.get(variant), *(found[c] for c in columns))
         ]
         said = "" if published is None else f"{published:g} %"
@@ -113,13 +114,6 @@ def ssf() -> None:
     readme.write_text(text, encoding="utf-8")
 
 
-def _percent(rate: dict[str, Any]) -> str:
-    if rate["percent"] is None:
-        return "none"
-    error = rate.get("error")
-    return f"{rate['percent']:+.3f} %" + ("" if error is None else f" ± {error:.3f}")
-
-
 def _reduce(figure: Path) -> None:
     """To a palette of 256 colours: figures with pictures in them take megabytes, and the repository keeps every one."""
     with Image.open(figure) as picture:
@@ -136,10 +130,7 @@ def bd_rate_table(study: dict[str, Any]) -> str:
     found = {(rate["variant"], rate["codec"]): rate["percent"] for rate in study["bd_rate"]}
     rows = [
         f"| {variant} | "
-        + " | ".join(
-            "none" if (p := found.get((variant, family))) is None else f"{p:+.3f} %"
-            for family in families
-        )
+        + " | ".join(percent(found.get((variant, family))) for family in families)
         + " |"
         for variant in variants
     ]

@@ -35,8 +35,11 @@ def listing(title: str, lines: Sequence[str]) -> str:
     return "\n".join([title, "", *(f"- {text(line)}" for line in lines)]) if lines else ""
 
 
-def percent(value: float | None) -> str:
-    return "none" if value is None else f"{value:+.3f} %"
+def percent(value: float | None, error: float | None = None) -> str:
+    """With its standard error, in the same unit, where it has one."""
+    if value is None:
+        return "none"
+    return f"{value:+.3f} %" + ("" if error is None else f" ± {error:.3f}")
 
 
 def text(anything: str) -> str:

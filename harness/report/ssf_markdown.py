@@ -83,15 +83,9 @@ def to_ssf_markdown(
         f"`{command}`",
         "Ran on " + text(", ".join(f"{key} {value}" for key, value in environment.items())) + ".",
         listing("## Problems", study.problems),
-        _section("BD-rate against fp32", bd_table(study.bd_rates), _how_bd(study))
-        if study.bd_rates
-        else "",
-        _section("Open loop", bd_table(study.open_bd_rates), _HOW_OPEN)
-        if study.open_bd_rates
-        else "",
-        _section("Mirrored clips", bd_table(study.mirrored_bd_rates), _how_mirrored(study))
-        if study.mirrored_bd_rates
-        else "",
+        _section("BD-rate against fp32", bd_table(study.bd_rates), _how_bd(study)),
+        _section("Open loop", bd_table(study.open_bd_rates), _HOW_OPEN),
+        _section("Mirrored clips", bd_table(study.mirrored_bd_rates), _how_mirrored(study)),
         calibrator_table(study),
         *_conclusions(study),
         "\n\n".join(f"![{name.removesuffix('.png')}]({name})" for name in figures),

@@ -13,7 +13,7 @@ NONE = "none"
 
 
 def bd_table(found: Sequence[ClipBdRate]) -> str:
-    """A line a variant, a column a clip; the mean and the published figure come first."""
+    """A line a variant, a column a clip; the mean and the published figure come first. Empty where nothing was found."""
     clips = [c for c in dict.fromkeys(rate.clip for rate in found) if c != MEAN]
     rows = []
     for variant in dict.fromkeys(rate.variant for rate in found):
@@ -32,16 +32,11 @@ def bd_table(found: Sequence[ClipBdRate]) -> str:
             ]
         )
     head = ["precision", "scope", "calibrator", MEAN, "published", *map(text, clips), "note"]
-    return table(head, rows, words=3)
+    return table(head, rows, words=3) if rows else ""
 
 
 def _cell(rates: Mapping[str, ClipBdRate], clip: str) -> str:
-    return with_error(rates[clip]) if clip in rates else ""
-
-
-def with_error(rate: ClipBdRate) -> str:
-    """In percent, with its standard error where it has one."""
-    return percent(rate.percent) + ("" if rate.error is None else f" ± {rate.error:.3f}")
+    return percent(rates[clip].percent, rates[clip].error) if clip in rates else ""
 
 
 def calibrator_table(study: ClipStudy) -> str:

@@ -1,15 +1,17 @@
 """A study of a video codec for a terminal: tables for rich, and the lines below them."""
 
+from collections.abc import Sequence
+
 from rich.console import RenderableType
 
-from harness.clip_rd import MEAN, ClipStudy
+from harness.clip_rd import MEAN, ClipBdRate, ClipStudy
 from harness.rd import ANCHOR
 from harness.report.page import percent
 from harness.report.rd_terminal import number, plain_table
 from harness.report.ssf_accumulation import accumulation_sentence, accumulations
 from harness.report.ssf_conclusions import conclusions_by_calibrator, published
 from harness.report.ssf_drift import by_kind, drift_sentences, tally
-from harness.report.ssf_tables import intra_sentence, with_error
+from harness.report.ssf_tables import intra_sentence
 
 __all__ = ["ssf_lines", "ssf_renderables"]
 
@@ -44,16 +46,19 @@ def ssf_renderables(study: ClipStudy) -> list[RenderableType]:
 
 def open_loop_sentence(study: ClipStudy) -> str:
     """The mean of every variant where no loop is closed."""
-    means = [rate for rate in study.open_bd_rates if rate.clip == MEAN]
-    each = ", ".join(f"{rate.variant.label} {percent(rate.percent)}" for rate in means)
+    each = _means(study.open_bd_rates)
     return f"Open loop, every frame from {ANCHOR.label}'s reference: mean BD-rate {each}."
 
 
 def mirrored_sentence(study: ClipStudy) -> str:
     """The mean of every variant over the clips' mirrorings."""
-    means = [rate for rate in study.mirrored_bd_rates if rate.clip == MEAN]
-    each = ", ".join(f"{rate.variant.label} {with_error(rate)}" for rate in means)
+    each = _means(study.mirrored_bd_rates)
     return f"Closed loop, clips mirrored: mean BD-rate and its standard error {each}."
+
+
+def _means(rates: Sequence[ClipBdRate]) -> str:
+    means = (rate for rate in rates if rate.clip == MEAN)
+    return ", ".join(f"{rate.variant.label} {percent(rate.percent, rate.error)}" for rate in means)
 
 
 def ssf_lines(study: ClipStudy) -> list[str]:

@@ -47,7 +47,7 @@ def _curve(points: Sequence[ClipPoint]) -> list[tuple[float, float]]:
 
 def _mean(rates: Sequence[ClipBdRate]) -> ClipBdRate:
     first = rates[0]
-    numbers = [rate.percent for rate in rates if rate.percent is not None]
+    numbers = _percents(rates)
     if len(numbers) != len(rates):
         psnr_rate = Bd.none(f"{len(rates) - len(numbers)} of {len(rates)} clips have none")
     else:
@@ -60,6 +60,10 @@ def _mean(rates: Sequence[ClipBdRate]) -> ClipBdRate:
         method=first.method,
         psnr=psnr_rate,
     )
+
+
+def _percents(rates: Sequence[ClipBdRate]) -> list[float]:
+    return [rate.percent for rate in rates if rate.percent is not None]
 
 
 def mirrored_bd_rates(points: Sequence[ClipPoint], method: str) -> list[ClipBdRate]:
@@ -87,7 +91,7 @@ def _over_draws(rates: Sequence[ClipBdRate]) -> ClipBdRate:
     found = [rate for rate in rates if rate.percent is not None]
     if not found[1:]:  # one draw says nothing of its error
         return replace(_mean(rates), clip=rates[0].clip)
-    scatter = float(np.std([rate.percent or 0.0 for rate in found], ddof=1))
+    scatter = float(np.std(_percents(found), ddof=1))
     mean, missing = _mean(found), len(rates) - len(found)
     note = f"{missing} of {len(rates)} mirrorings have none" if missing else ""
     return replace(

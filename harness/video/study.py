@@ -55,6 +55,7 @@ def measure(coding: Coding, run: Run, tick: Tick, *, intra: bool = False) -> Cli
 
 
 def sample_of(number: int, branches: Iterable[Branch], original: U8, picture: U8) -> FrameSample:
+    """Of one coded frame: its payload bits by branch, and PSNR of its 8-bit picture [H, W, 3] against the `original`."""
     return FrameSample(
         number=number,
         bits={branch.name: 8 * branch.payload_bytes for branch in branches},
@@ -63,6 +64,7 @@ def sample_of(number: int, branches: Iterable[Branch], original: U8, picture: U8
 
 
 def point_of(coding: Coding, frames: Sequence[FrameSample], *, intra: bool = False) -> ClipPoint:
+    """The rate point that the samples of all frames of a clip make."""
     made, clip = coding.made, coding.clip
     return ClipPoint(
         family=made.codec.family,

@@ -20,16 +20,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [
             *("study", "ssf", "--clips", str(CLIPS), "--frames", "2", "--size", "128x128"),
             *("--codec", "ssf2020/q[1357]", "--precision", "w16a16", "--mirrorings", "2"),
-            *(
-                "--decoder",
-                "torch",
-                "--drift",
-                "fp32",
-                "--drift",
-                "w8a8 decoder",
-                "--out",
-                str(out),
-            ),
+            *("--decoder", "torch", "--drift", "fp32", "--drift", "w8a8 decoder"),
+            *("--out", str(out)),
         ]
     )
     assert code == 0
